@@ -1,0 +1,296 @@
+"""Detect Objects Using Deep Learning: raster in, points, boxes or polygons with class and confidence out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    Qgis,
+    QgsCoordinateReferenceSystem,
+    QgsProcessing,
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterDefinition,
+    QgsProcessingParameterDistance,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSink,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+)
+from qgis.PyQt.QtGui import QIcon
+
+from ..inference.arguments import parse_values
+from ..inference.errors import Cancelled, InferenceError
+from ..inference.grid import Window
+from ..inference.interpreter import find_interpreter
+from ..inference.package import open_package
+from ..inference.plan import InferencePlan, SuppressionPlan
+from ..inference.raster_function import Hosting
+from ..inference.sandbox import find_sandbox
+from ..inference.translation import tr
+from . import consent
+from .output import STOCK_FIELDS, WKB_TYPES, qgis_fields, why_not_writable, write
+from .raster_input import RasterInput, raster_from_value
+from .task import InferenceTask, TaskFeedback, interruptible
+
+ICON = Path(__file__).parent.parent / "resources" / "icons" / "detect_objects.svg"
+PROCESSORS = ["AUTO", "CPU", "GPU"]
+
+
+class DetectObjects(QgsProcessingAlgorithm):
+    """dlpk:detectobjects."""
+
+    INPUT = "INPUT"
+    MODEL = "MODEL"
+    ARGUMENTS = "ARGUMENTS"
+    NMS = "NMS"
+    CONFIDENCE_FIELD = "CONFIDENCE_FIELD"
+    CLASS_FIELD = "CLASS_FIELD"
+    MAX_OVERLAP = "MAX_OVERLAP"
+    EXTENT = "EXTENT"
+    CELL_SIZE = "CELL_SIZE"
+    PROCESSOR = "PROCESSOR"
+    OUTPUT = "OUTPUT"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._raster = RasterInput("", QgsCoordinateReferenceSystem())
+        self._cell_size: float | None = None
+        self._extent: tuple[float, float, float, float] | None = None
+
+    def createInstance(self) -> DetectObjects:  # noqa: N802 - QGIS's names from here on
+        return DetectObjects()
+
+    def name(self) -> str:
+        return "detectobjects"
+
+    def displayName(self) -> str:  # noqa: N802
+        return tr("Detect objects using deep learning")
+
+    def icon(self) -> QIcon:
+        return QIcon(str(ICON))
+
+    def tags(self) -> list[str]:
+        return tr("dlpk,emd,arcgis,object detection,deep learning,neural network,inference,torch,gpu,ai").split(",")
+
+    def shortDescription(self) -> str:  # noqa: N802
+        return tr("Runs a deep learning package (.dlpk) over a raster and makes a feature of every object it finds.")
+
+    def shortHelpString(self) -> str:  # noqa: N802
+        return tr(
+            "Runs a trained model from an ArcGIS deep learning package (.dlpk, .emd or an unpacked folder) over a raster and "
+            "makes a point, box or polygon of every object it finds, with its class and confidence.\n\n"
+            "The package's own Python raster function does the work, in a process of its own; QGIS stays usable, and "
+            "cancelling takes a second. The raster is read block by block, so its size does not matter.\n\n"
+            "Model arguments are written as name value;name value, for example threshold 0.5;padding 64, or as JSON. "
+            "Blocks overlap by their padding, so an object at a seam may be found twice: Non Maximum Suppression "
+            "removes the less confident of two features that overlap by more than the maximum overlap ratio."
+        )
+
+    def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:  # noqa: ARG002, N802
+        for parameter, text in (*self._main_parameters(), *self._advanced_parameters()):
+            parameter.setHelp(text)
+            self.addParameter(parameter)
+        output = QgsProcessingParameterFeatureSink(
+            self.OUTPUT, tr("Detected objects"), QgsProcessing.SourceType.TypeVectorAnyGeometry
+        )
+        output.setSupportsAppend(True)
+        output.setHelp(tr("The layer of detected objects, in the CRS of the raster, with the fields that the model gives."))
+        self.addParameter(output)
+
+    def _main_parameters(self) -> list[tuple[QgsProcessingParameterDefinition, str]]:
+        overlap = QgsProcessingParameterNumber(
+            self.MAX_OVERLAP, tr("Maximum overlap ratio"), Qgis.ProcessingNumberParameterType.Double, 0.0,
+            minValue=0.0, maxValue=1.0,
+        )  # fmt: skip
+        optional = {"optional": True}
+        return [
+            (QgsProcessingParameterRasterLayer(self.INPUT, tr("Input raster")), tr("The raster in which to look for objects.")),
+            (QgsProcessingParameterFile(self.MODEL, tr("Deep learning package"), fileFilter=tr(
+                "Deep learning packages (*.dlpk *.emd);;All files (*)")),
+             tr("The package (.dlpk), an unpacked package's model definition (.emd), or its folder.")),
+            (QgsProcessingParameterString(self.ARGUMENTS, tr("Model arguments"), **optional),
+             tr("Values for the model's arguments, as name value;name value or as JSON. Others keep their defaults.")),
+            (QgsProcessingParameterBoolean(self.NMS, tr("Non Maximum Suppression"), False),
+             tr("Remove duplicates: of two features that overlap too much, the less confident one.")),
+            (QgsProcessingParameterString(self.CONFIDENCE_FIELD, tr("Confidence field"), "Confidence", **optional),
+             tr("The field with the confidence, for Non Maximum Suppression.")),
+            (QgsProcessingParameterString(self.CLASS_FIELD, tr("Class field"), **optional),
+             tr("The field with the class, for Non Maximum Suppression. Left empty, Classvalue or Value is used where the "
+                "model gives it, else all features are of one class.")),
+            (overlap, tr("Non Maximum Suppression removes a feature when its intersection with a better one is larger than this "
+                         "share of their union, 0 to 1.")),
+        ]  # fmt: skip
+
+    def _advanced_parameters(self) -> list[tuple[QgsProcessingParameterDefinition, str]]:
+        processor = QgsProcessingParameterEnum(
+            self.PROCESSOR, tr("Processor"), PROCESSORS, defaultValue="AUTO", usesStaticStrings=True
+        )
+        cell_size = QgsProcessingParameterDistance(self.CELL_SIZE, tr("Cell size"), None, self.INPUT, True, 0.0)
+        advanced = [
+            (QgsProcessingParameterExtent(self.EXTENT, tr("Processing extent"), optional=True),
+             tr("Only this part of the raster is searched, in any CRS. An object that crosses its edge counts when its "
+                "middle is inside.")),
+            (cell_size, tr("Size of the pixels that the model sees, in units of the raster's CRS. Left empty, the raster's "
+                           "own. Choose the one that the model was trained on.")),
+            (processor, tr("AUTO uses a GPU where there is one and says in the log why when it does not; GPU fails without "
+                           "one; CPU never uses one.")),
+        ]  # fmt: skip
+        for parameter, _ in advanced:
+            parameter.setFlags(parameter.flags() | Qgis.ProcessingParameterFlag.Advanced)
+        return advanced
+
+    def checkParameterValues(self, parameters: dict[str, Any], context: QgsProcessingContext) -> tuple[bool, str]:  # noqa: N802
+        """All checks that need no code of the package. INPUT takes more than its stock type would accept."""
+        try:
+            self._check(parameters, context)
+        except (InferenceError, QgsProcessingException) as error:
+            return False, str(error)
+        for definition in self.parameterDefinitions():
+            name = definition.name()
+            if name != self.INPUT and not definition.checkValueIsAcceptable(parameters.get(name), context):
+                text = tr("The value {value} of {name} cannot be used.", value=parameters.get(name), name=definition.description())
+                return False, text
+        return True, ""
+
+    def _check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
+        """Raise what is wrong; called also where Processing does not call checkParameterValues."""
+        raster_from_value(parameters.get(self.INPUT), context)
+        model = self.parameterAsFile(parameters, self.MODEL, context)
+        if not model or not Path(model).expanduser().exists():
+            raise QgsProcessingException(
+                tr("The deep learning package {path} does not exist. Choose a .dlpk file, an .emd file or a folder.",
+                   path=model or tr("(none)"))
+            )  # fmt: skip
+        parse_values(parameters.get(self.ARGUMENTS))
+        overlap = parameters.get(self.MAX_OVERLAP)
+        if isinstance(overlap, (int, float, str)) and overlap != "" and not _is_share(overlap):
+            raise QgsProcessingException(
+                tr("The maximum overlap ratio (MAX_OVERLAP) must be from 0 to 1, but {value} was given.", value=overlap)
+            )
+        if reason := why_not_writable(parameters.get(self.OUTPUT)):
+            raise QgsProcessingException(reason)
+
+    def sinkProperties(  # noqa: N802
+        self, sink: str, parameters: dict[str, Any], context: QgsProcessingContext, source: dict[str, Any]
+    ) -> QgsProcessingAlgorithm.VectorProperties:
+        """What is known before the package has run: enough to map fields onto an existing layer."""
+        properties = super().sinkProperties(sink, parameters, context, source)
+        if sink == self.OUTPUT:
+            properties.fields = qgis_fields(STOCK_FIELDS)
+            properties.wkbType = Qgis.WkbType.Polygon
+            try:
+                properties.crs = raster_from_value(parameters.get(self.INPUT), context).crs
+            except InferenceError:
+                pass  # no raster is chosen yet
+            properties.availability = Qgis.ProcessingPropertyAvailability.Available
+        return properties
+
+    def prepareAlgorithm(  # noqa: N802
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> bool:
+        """Resolve layers and extents, which only the main thread may do."""
+        try:
+            self._check(parameters, context)
+            self._raster = raster_from_value(parameters.get(self.INPUT), context)
+        except InferenceError as error:
+            raise QgsProcessingException(str(error)) from error
+        if not self._raster.crs.isValid():
+            feedback.pushWarning(tr("The raster has no CRS, so the detections have none either."))
+        cell_size = self.parameterAsDouble(parameters, self.CELL_SIZE, context)
+        self._cell_size = cell_size if cell_size > 0 else None
+        rectangle = self.parameterAsExtent(parameters, self.EXTENT, context, self._raster.crs)
+        if not rectangle.isNull():
+            self._extent = (rectangle.xMinimum(), rectangle.yMinimum(), rectangle.xMaximum(), rectangle.yMaximum())
+        return True
+
+    def processAlgorithm(  # noqa: N802
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> dict[str, Any]:
+        """Run the plan and write what it found."""
+        try:
+            plan = self._plan(parameters, context)
+        except InferenceError as error:
+            raise _reported(error, feedback) from error
+        consent.require(plan.package, plan.hosting.sandbox, TaskFeedback(feedback))
+        task = InferenceTask(plan, feedback)
+        try:
+            with interruptible(feedback):
+                task.run()
+            if task.error is not None:
+                raise _reported(task.error, feedback) from task.error
+            return self._write(task, parameters, context, feedback)
+        finally:
+            task.close()
+
+    def _plan(self, parameters: dict[str, Any], context: QgsProcessingContext) -> InferencePlan:
+        source = self._raster.source(self._cell_size)
+        extent: Window = source.grid.window if self._extent is None else source.grid.window_of_extent(self._extent)
+        suppression = None
+        if self.parameterAsBoolean(parameters, self.NMS, context):
+            suppression = SuppressionPlan(
+                self.parameterAsString(parameters, self.CONFIDENCE_FIELD, context) or "Confidence",
+                self.parameterAsString(parameters, self.CLASS_FIELD, context),
+                self.parameterAsDouble(parameters, self.MAX_OVERLAP, context),
+            )
+        processor = self.parameterAsEnumString(parameters, self.PROCESSOR, context)
+        return InferencePlan(
+            package=open_package(self.parameterAsFile(parameters, self.MODEL, context)),
+            values=parse_values(parameters.get(self.ARGUMENTS)),
+            source=source,
+            extent=extent,
+            hosting=Hosting(find_interpreter(), find_sandbox(), processor),
+            suppression=suppression,
+        )
+
+    def _write(
+        self,
+        task: InferenceTask,
+        parameters: dict[str, Any],
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> dict[str, Any]:
+        """Open the sink only now: opening destroys an old file."""
+        result = task.result
+        if result is None:
+            raise QgsProcessingException(tr("The run ended without a result."))
+        fields = qgis_fields(result.fields)
+        # Without this, attributes arrive as NULL when results are appended to an existing layer.
+        expressions = context.expressionContext()
+        expressions.setFields(fields)
+        context.setExpressionContext(expressions)
+        sink, destination = self.parameterAsSink(
+            parameters, self.OUTPUT, context, fields, WKB_TYPES[result.geometry_type], self._raster.crs
+        )
+        if sink is None:
+            raise QgsProcessingException(self.invalidSinkError(parameters, self.OUTPUT))
+        write(sink, result.fields, result.detections(), feedback)
+        if not sink.flushBuffer():
+            raise QgsProcessingException(tr("The detections cannot be written: {error}", error=sink.lastError()))
+        return {self.OUTPUT: destination}
+
+
+def _reported(error: Exception, feedback: QgsProcessingFeedback) -> QgsProcessingException:
+    """The one exception that Processing shows; the longer text goes to the log."""
+    if isinstance(error, InferenceError):
+        if error.details and not isinstance(error, Cancelled):
+            feedback.pushDebugInfo(error.details)
+        return QgsProcessingException(str(error))
+    import traceback
+
+    feedback.pushDebugInfo("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+    return QgsProcessingException(tr("Unexpected error: {kind}: {error}", kind=type(error).__name__, error=error))
+
+
+def _is_share(value: float | str) -> bool:
+    try:
+        return 0 <= float(value) <= 1
+    except ValueError:
+        return True  # an expression or the name of a variable: Processing evaluates it

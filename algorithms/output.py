@@ -1,0 +1,162 @@
+"""Writes detections into a feature sink, and checks beforehand that this will work."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from qgis.core import (
+    Qgis,
+    QgsFeature,
+    QgsFeatureSink,
+    QgsField,
+    QgsFields,
+    QgsGeometry,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingOutputLayerDefinition,
+)
+from qgis.PyQt.QtCore import QByteArray, QDateTime, QMetaType, Qt
+
+from ..inference.fields import Field
+from ..inference.translation import tr
+
+if TYPE_CHECKING:
+    from ..inference.detections import Detections
+
+WKB_TYPES = {
+    1: Qgis.WkbType.Point,
+    2: Qgis.WkbType.MultiPoint,
+    3: Qgis.WkbType.LineString,
+    4: Qgis.WkbType.Polygon,
+}
+"""By what getGeometryType answers."""
+STOCK_FIELDS = (Field("Class", "text", "Class"), Field("Confidence", "double", "Confidence"))
+"""What nearly all detectors give (CONTRACT 7); known before a package has run."""
+
+_TYPES = {
+    "text": QMetaType.Type.QString,
+    "double": QMetaType.Type.Double,
+    "integer": QMetaType.Type.Int,
+    "long": QMetaType.Type.LongLong,
+    "datetime": QMetaType.Type.QDateTime,
+    "binary": QMetaType.Type.QByteArray,
+}
+
+
+def qgis_fields(fields: Iterable[Field]) -> QgsFields:
+    """The fields of the output layer."""
+    result = QgsFields()
+    for field in fields:
+        converted = QgsField(field.name, _TYPES[field.kind])
+        if field.alias != field.name:
+            converted.setAlias(field.alias)
+        result.append(converted)
+    return result
+
+
+def write(
+    sink: QgsFeatureSink, fields: tuple[Field, ...], batches: Iterable[Detections], feedback: QgsProcessingFeedback
+) -> None:
+    """Write detections into a sink that has these fields.
+
+    Raises:
+        QgsProcessingException: A feature could not be written, or the user stopped the run.
+    """
+    from shapely import to_wkb
+
+    converters = [(field.name, _CONVERTERS[field.kind]) for field in fields]
+    layout = qgis_fields(fields)
+    for detections in batches:
+        for wkb, row in zip(to_wkb(detections.geometries), detections.rows()):
+            feature = QgsFeature(layout)
+            geometry = QgsGeometry()
+            geometry.fromWkb(wkb)
+            feature.setGeometry(geometry)
+            feature.setAttributes([convert(row.get(name)) for name, convert in converters])
+            if not sink.addFeature(feature, QgsFeatureSink.Flag.FastInsert):
+                raise QgsProcessingException(tr("A detection cannot be written: {error}", error=sink.lastError()))
+        if feedback.isCanceled():
+            raise QgsProcessingException(tr("The run was cancelled while its output was written."))
+
+
+def why_not_writable(destination: object) -> str:
+    """Why a file of this destination could not be written, or an empty string. Nothing is opened or changed."""
+    path = _file_of(destination)
+    if path is None:
+        return ""
+    folder = os.path.dirname(os.path.abspath(path)) or "."
+    if not os.path.isdir(folder):
+        return tr("The output folder {folder} does not exist. Create it or choose another one.", folder=folder)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        return tr("The output folder {folder} cannot be written: {error}.", folder=folder, error=error.strerror)
+    if os.path.isdir(path) or (os.path.exists(path) and not os.access(path, os.W_OK)):
+        return tr("The output file {path} cannot be written.", path=path)
+    return ""
+
+
+def _file_of(destination: object) -> str | None:
+    """The file that a destination names; None for temporary layers and databases on servers."""
+    if isinstance(destination, QgsProcessingOutputLayerDefinition):
+        destination = destination.sink.staticValue()
+    if not isinstance(destination, str) or destination.lower() in ("", "temporary_output", "memory:"):
+        return None
+    if named := re.match(r"ogr:dbname=(?:'([^']*)'|\"([^\"]*)\"|(\S+))", destination):
+        return next(group for group in named.groups() if group is not None)
+    return None if re.match(r"[a-z]{3,}:", destination) else destination
+
+
+def _number(value: Any) -> float | None:  # noqa: ANN401 - any value of JSON
+    try:
+        number = float(value.replace(",", ".") if isinstance(value, str) else value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _integer(value: Any) -> int | None:  # noqa: ANN401
+    number = _number(value)
+    return None if number is None else round(number)
+
+
+def _text(value: Any) -> str | None:  # noqa: ANN401
+    return None if value is None else str(value)
+
+
+def _date_time(value: Any) -> QDateTime | None:  # noqa: ANN401
+    """Esri writes milliseconds since 1970 (UTC); other authors write ISO 8601."""
+    if isinstance(value, str) and _number(value) is None:
+        parsed = QDateTime.fromString(value, Qt.DateFormat.ISODate)
+        return parsed if parsed.isValid() else None
+    number = _number(value)
+    if number is None:
+        return None
+    moment = datetime.fromtimestamp(number / 1000, timezone.utc)
+    return QDateTime.fromString(moment.isoformat(), Qt.DateFormat.ISODate)
+
+
+def _binary(value: Any) -> QByteArray | None:  # noqa: ANN401
+    try:
+        return QByteArray(base64.b64decode(str(value), validate=True)) if value is not None else None
+    except (binascii.Error, ValueError):
+        return QByteArray(str(value).encode())
+
+
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {
+    "text": _text,
+    "double": _number,
+    "integer": _integer,
+    "long": _integer,
+    "datetime": _date_time,
+    "binary": _binary,
+}

@@ -1,0 +1,73 @@
+"""Turns whatever a user gives for INPUT into a raster that the engine can read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qgis.core import (
+    Qgis,
+    QgsCoordinateReferenceSystem,
+    QgsProcessingContext,
+    QgsProcessingUtils,
+    QgsProperty,
+    QgsRasterLayer,
+)
+
+from ..inference.errors import RasterError
+from ..inference.gdal_raster import GdalRaster
+from ..inference.translation import tr
+
+
+@dataclass(frozen=True)
+class RasterInput:
+    """A raster that was chosen: where GDAL finds it, and the CRS that counts for it."""
+
+    path: str
+    crs: QgsCoordinateReferenceSystem
+
+    def source(self, cell_size: float | None) -> GdalRaster:
+        """Open it at a cell size (units of the CRS; None for its own).
+
+        Raises:
+            RasterError: It cannot be opened.
+        """
+        wkt = self.crs.toWkt(Qgis.CrsWktVariant.PreferredGdal) if self.crs.isValid() else ""
+        return GdalRaster(self.path, cell_size, wkt)
+
+
+def raster_from_value(value: Any, context: QgsProcessingContext) -> RasterInput:  # noqa: ANN401 - any parameter value
+    """The raster behind a parameter value: a layer, its id or name in the project, or a path.
+
+    Raises:
+        RasterError: Nothing was given, it cannot be opened, or the layer is of a kind that is not supported.
+    """
+    if isinstance(value, QgsProperty):
+        value = value.valueAsString(context.expressionContext())[0]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if len(value) != 1:
+            raise RasterError(tr("One raster is needed, but {count} were given.", count=len(value)))
+        value = value[0]
+    if not value:
+        raise RasterError(tr("No raster was given for INPUT. Choose a raster layer or a file."))
+    layer = value if isinstance(value, QgsRasterLayer) else _layer_of_project(str(value), context)
+    if layer is not None:
+        return _from_layer(layer)
+    path = str(value)
+    wkt = GdalRaster(path).grid.crs
+    return RasterInput(path, QgsCoordinateReferenceSystem.fromWkt(wkt) if wkt else QgsCoordinateReferenceSystem())
+
+
+def _layer_of_project(text: str, context: QgsProcessingContext) -> QgsRasterLayer | None:
+    layer = QgsProcessingUtils.mapLayerFromString(text, context, False, QgsProcessingUtils.LayerHint.Raster)
+    return layer if isinstance(layer, QgsRasterLayer) else None
+
+
+def _from_layer(layer: QgsRasterLayer) -> RasterInput:
+    if layer.providerType() != "gdal":
+        raise RasterError(
+            tr("The layer {name} comes from {provider}, which is not supported yet. Save it as a GeoTIFF and choose the file.",
+               name=layer.name(), provider=layer.providerType())
+        )  # fmt: skip
+    return RasterInput(layer.source(), layer.crs())

@@ -1,0 +1,82 @@
+"""Cuts the processing extent into blocks: one request to the raster function each (CONTRACT 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .configuration import Configuration
+from .grid import Window
+
+
+@dataclass(frozen=True)
+class Block:
+    """One request to the raster function.
+
+    Attributes:
+        core: Pixels of the grid that this block answers for; may reach beyond the raster.
+        padding: Pixels that the function sees beyond the core, on each side.
+    """
+
+    core: Window
+    padding: int
+
+    @property
+    def window(self) -> Window:
+        """All pixels that the function sees; x = y = 0 of its answers is the core's first pixel."""
+        grown = 2 * self.padding
+        return Window(
+            self.core.column - self.padding, self.core.row - self.padding, self.core.width + grown, self.core.height + grown
+        )
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What tells blocks apart and orders them: row and column of the first pixel of the core."""
+        return self.core.row, self.core.column
+
+    def split(self, configuration: Configuration, extent: Window) -> list[Block]:
+        """The same pixels as smaller blocks; those beyond the extent are left out.
+
+        Args:
+            configuration: Its core size divides this block's exactly (see `divides`).
+            extent: The pixels to process.
+        """
+        rows = range(self.core.row, self.core.row + self.core.height, configuration.height)
+        columns = range(self.core.column, self.core.column + self.core.width, configuration.width)
+        cores = [Window(column, row, configuration.width, configuration.height) for row in rows for column in columns]
+        return [Block(core, configuration.padding) for core in cores if core.intersection(extent)]
+
+
+@dataclass(frozen=True)
+class BlockGrid:
+    """Blocks of one size that cover an extent, row by row from its top left pixel."""
+
+    extent: Window
+    configuration: Configuration
+
+    @property
+    def columns(self) -> int:
+        """Blocks in a row."""
+        return -(-self.extent.width // self.configuration.width)
+
+    @property
+    def rows(self) -> int:
+        """Rows of blocks."""
+        return -(-self.extent.height // self.configuration.height)
+
+    def __len__(self) -> int:
+        return self.rows * self.columns
+
+    def __iter__(self) -> Iterator[Block]:
+        width, height = self.configuration.width, self.configuration.height
+        for row in range(self.rows):
+            for column in range(self.columns):
+                core = Window(self.extent.column + column * width, self.extent.row + row * height, width, height)
+                yield Block(core, self.configuration.padding)
+
+
+def divides(smaller: Configuration, larger: Configuration) -> bool:
+    """Whether blocks of the larger configuration split exactly into several of the smaller one."""
+    fewer = smaller.width * smaller.height < larger.width * larger.height
+    exact = larger.width % smaller.width == 0 and larger.height % smaller.height == 0
+    return fewer and exact and smaller.padding == larger.padding and smaller.bands == larger.bands

@@ -1,0 +1,62 @@
+"""Where extracted packages and journals lie, and how leftovers of processes that died are removed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+VARIABLE = "DLPK_CACHE"
+"""Environment variable that moves the cache folder."""
+
+
+def cache_folder() -> Path:
+    """The folder of this user, created when missing: DLPK_CACHE, else the platform's cache folder."""
+    if chosen := os.environ.get(VARIABLE):
+        folder = Path(chosen)
+    elif sys.platform == "win32":
+        folder = Path(os.environ.get("LOCALAPPDATA", Path.home())) / "deep_learning_packages"
+    elif sys.platform == "darwin":
+        folder = Path.home() / "Library" / "Caches" / "deep_learning_packages"
+    else:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deep_learning_packages"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.resolve()
+
+
+def unfinished_path(folder: Path, suffix: str = "") -> Path:
+    """A path for something that is not finished yet; it names this process, so that others can tell."""
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(folder)
+    return folder / f".unfinished-{os.getpid()}-{os.urandom(4).hex()}{suffix}"
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what processes that no longer run have left unfinished in a folder."""
+    for path in folder.glob(".unfinished-*"):
+        process = path.name.split("-")[1]
+        if process.isdigit() and not _runs(int(process)):
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+
+
+def _runs(process: int) -> bool:
+    if sys.platform == "win32":
+        return True  # os.kill would end it there
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -1,0 +1,71 @@
+"""Detections as a struct of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import shapely
+
+from .grid import Affine, Window
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found, one entry an object in every array.
+
+    Attributes:
+        geometries: shapely geometries; in pixels of the block when decoded, in map units when georeferenced.
+        confidence: float64; NaN where there is none.
+        classes: Text of the class value; all empty when there is no class field.
+        attributes: One list a column, by name.
+    """
+
+    geometries: np.ndarray
+    confidence: np.ndarray
+    classes: np.ndarray
+    attributes: dict[str, list[Any]]
+
+    def __len__(self) -> int:
+        return len(self.geometries)
+
+    def kept(self, keep: np.ndarray) -> Detections:
+        """The entries where `keep` (bool) is true."""
+        if keep.all():
+            return self
+        places = np.flatnonzero(keep)
+        columns = {name: [column[place] for place in places] for name, column in self.attributes.items()}
+        return Detections(self.geometries[keep], self.confidence[keep], self.classes[keep], columns)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The attributes of each entry by name."""
+        names = list(self.attributes)
+        if not names:
+            return iter({} for _ in range(len(self)))
+        return (dict(zip(names, values)) for values in zip(*self.attributes.values()))
+
+
+def in_grid(detections: Detections, core: Window) -> Detections:
+    """Move detections of a block into pixels of the grid: the block's x = y = 0 is its core's first pixel."""
+    return replace(detections, geometries=shapely.transform(detections.geometries, lambda xy: xy + (core.column, core.row)))
+
+
+def inside(detections: Detections, extent: Window) -> np.ndarray:
+    """Which detections (in pixels of the grid) have their inner point in the extent; those count whole."""
+    left, top = extent.column, extent.row
+    right, bottom = left + extent.width, top + extent.height
+    bounds = shapely.bounds(detections.geometries)
+    within = (bounds[:, 0] >= left) & (bounds[:, 1] >= top) & (bounds[:, 2] <= right) & (bounds[:, 3] <= bottom)
+    crossing = np.flatnonzero(~within)
+    if len(crossing):
+        points = shapely.get_coordinates(shapely.point_on_surface(detections.geometries[crossing]))
+        x, y = points[:, 0], points[:, 1]
+        within[crossing] = (x >= left) & (x < right) & (y >= top) & (y < bottom)
+    return within
+
+
+def georeferenced(detections: Detections, affine: Affine) -> Detections:
+    """Turn pixels of the grid into map coordinates by the full affine."""
+    return replace(detections, geometries=shapely.transform(detections.geometries, affine.apply))

@@ -1,0 +1,193 @@
+"""Decodes the feature sets that vectorize answers, whatever their author made of the format (CONTRACT 3.5)."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import shapely
+
+from ..worker.protocol import ProtocolError, parse
+from .detections import Detections
+from .errors import FeatureSetError
+from .fields import Field, find_name, guessed_field, is_own
+from .translation import tr
+
+CLASS_FALLBACKS = ("Classvalue", "Value")
+LEAST_RING = 3
+Coordinates = list[list[float]]
+
+
+@dataclass
+class FeatureSetDecoder:
+    """Turns answers into Detections, learning the fields that the function did not declare.
+
+    Attributes:
+        geometry_type: What getGeometryType answered: 1 point, 2 multipoint, 3 polyline, 4 polygon.
+        fields: Declared fields; undeclared ones that occur are added.
+        confidence_field, class_field: Names of the fields that suppression reads; empty for their defaults.
+        problems: How many features were dropped or repaired, by reason.
+    """
+
+    geometry_type: int
+    fields: dict[str, Field]
+    confidence_field: str = "Confidence"
+    class_field: str = ""
+    problems: Counter[str] = field(default_factory=Counter)
+
+    def decode(self, payload: bytes) -> Detections:
+        """Decode one answer; coordinates stay in pixels of the block.
+
+        Raises:
+            FeatureSetError: It is not JSON or has no list of features.
+        """
+        parsed: list[tuple[Any, dict[str, Any]]] = []
+        for feature in _features(payload):
+            geometry = feature.get("geometry") if isinstance(feature, dict) else None
+            if not isinstance(geometry, dict):
+                self.problems[tr("without geometry")] += 1
+                continue
+            parsed.append((geometry, feature.get("attributes") or {}))
+        geometries = self._geometries([geometry for geometry, _ in parsed])
+        keep = ~shapely.is_missing(geometries)
+        rows = [attributes for (_, attributes), kept in zip(parsed, keep) if kept]
+        return self._detections(geometries[keep], rows)
+
+    def _geometries(self, raw: list[dict[str, Any]]) -> np.ndarray:
+        """Geometries, None where one cannot be used."""
+        if self.geometry_type == 4:  # noqa: PLR2004 - polygons, the contract's number
+            return self._polygons(raw)
+        geometries = np.empty(len(raw), object)
+        for place, geometry in enumerate(raw):
+            geometries[place] = self._point_or_line(geometry)
+        self.problems[tr("with unusable coordinates")] += int(shapely.is_missing(geometries).sum())
+        return geometries
+
+    def _point_or_line(self, geometry: dict[str, Any]) -> shapely.Geometry | None:
+        if self.geometry_type == 1:
+            point = _pairs([[geometry.get("x"), geometry.get("y")]])
+            return shapely.Point(point[0]) if point else None
+        if self.geometry_type == 2:  # noqa: PLR2004 - multipoints
+            points = _pairs(geometry.get("points"))
+            return shapely.MultiPoint(points) if points else None
+        lines = [line for line in map(_pairs, geometry.get("paths") or []) if line is not None and len(line) > 1]
+        return shapely.LineString(max(lines, key=len)) if lines else None
+
+    def _polygons(self, raw: list[dict[str, Any]]) -> np.ndarray:
+        """Polygons from rings, the first of which is the outer one; built in one call for all features."""
+        coordinates: Coordinates = []
+        ring_of, polygon_of = [], []
+        for place, geometry in enumerate(raw):
+            for number, ring in enumerate(geometry.get("rings") or []):
+                points = _ring(ring)
+                if points is None:
+                    if number == 0:
+                        break  # holes of nothing
+                    continue
+                ring_of += [len(polygon_of)] * len(points)
+                coordinates += points
+                polygon_of.append(place)
+        polygons = np.full(len(raw), None, object)
+        if polygon_of:
+            rings = shapely.linearrings(np.array(coordinates, float), indices=np.array(ring_of))
+            shapely.polygons(rings, indices=np.array(polygon_of), out=polygons)
+        return self._repaired(polygons)
+
+    def _repaired(self, polygons: np.ndarray) -> np.ndarray:
+        """Mend self-crossing outlines (the largest part stays) and drop what has no area."""
+        present = ~shapely.is_missing(polygons)
+        broken = np.flatnonzero(present & ~shapely.is_valid(polygons))
+        for place in broken:
+            polygons[place] = _largest_polygon(shapely.make_valid(polygons[place]))
+        polygons[present & (shapely.area(polygons) == 0)] = None
+        gone = int(shapely.is_missing(polygons).sum())
+        self.problems[tr("empty or with unusable coordinates")] += gone
+        self.problems[tr("repaired, as their outline crossed itself")] += int((~shapely.is_missing(polygons[broken])).sum())
+        return polygons
+
+    def _detections(self, geometries: np.ndarray, rows: list[dict[str, Any]]) -> Detections:
+        columns: dict[str, list[Any]] = {declared.name: [None] * len(rows) for declared in self.fields.values()}
+        for place, attributes in enumerate(rows):
+            for name, value in attributes.items():
+                if not is_own(name):
+                    declared = self.fields.get(name.casefold()) or self._learn(name, value, columns, len(rows))
+                    columns[declared.name][place] = value
+        confidence = np.array([_confidence(value) for value in self._column(columns, self.confidence_field)], float)
+        return Detections(geometries, confidence, self._classes(columns, len(rows)), columns)
+
+    def _learn(self, name: str, value: object, columns: dict[str, list[Any]], count: int) -> Field:
+        learned = guessed_field(name, [value])
+        self.fields[name.casefold()] = learned
+        columns[learned.name] = [None] * count
+        return learned
+
+    def _column(self, columns: dict[str, list[Any]], name: str) -> list[Any]:
+        found = find_name(columns, name)
+        if found is not None:
+            return columns[found]
+        return [None] * max(map(len, columns.values()), default=0)
+
+    def _classes(self, columns: dict[str, list[Any]], count: int) -> np.ndarray:
+        """CONTRACT 6: the class field, else Classvalue, else Value, else all are of one class."""
+        wanted = (self.class_field,) if self.class_field else CLASS_FALLBACKS
+        found = next((name for name in (find_name(columns, want) for want in wanted) if name is not None), None)
+        if found is None:
+            return np.full(count, "", object)
+        return np.array(["" if value is None else str(value) for value in columns[found]], object)
+
+
+def _features(payload: bytes) -> Iterator[Any]:
+    try:
+        answer = parse(payload)
+    except ProtocolError as error:
+        raise FeatureSetError(
+            tr("vectorize() must answer a feature set as JSON text, but answered: {error}.", error=error)
+        ) from error
+    features = answer.get("features") if isinstance(answer, dict) else None
+    if not isinstance(features, list):
+        found = sorted(answer) if isinstance(answer, dict) else type(answer).__name__
+        raise FeatureSetError(
+            tr("vectorize() must answer a feature set with a list 'features', but answered {found}.", found=found)
+        )
+    return iter(features)
+
+
+def _pairs(value: object) -> Coordinates | None:
+    """A list of finite x, y pairs; None when one of them is not."""
+    if not isinstance(value, list):
+        return None
+    try:
+        points = [[float(point[0]), float(point[1])] for point in value]
+    except (TypeError, ValueError, IndexError, KeyError):
+        return None
+    return points if all(math.isfinite(x) and math.isfinite(y) for x, y in points) else None
+
+
+def _ring(value: object) -> Coordinates | None:
+    """A closed ring of at least three distinct points."""
+    points = _pairs(value)
+    if points is None or len({tuple(point) for point in points}) < LEAST_RING:
+        return None
+    if points[0] != points[-1]:
+        points.append(points[0])
+    return points
+
+
+def _largest_polygon(geometry: shapely.Geometry) -> shapely.Polygon | None:
+    parts = shapely.get_parts(geometry)
+    polygons = [part for part in np.concatenate([shapely.get_parts(part) for part in parts]) if part.geom_type == "Polygon"] if len(parts) else []  # fmt: skip
+    return max(polygons, key=lambda polygon: polygon.area, default=None)
+
+
+def _confidence(value: object) -> float:
+    """A number, also as text, also the greatest of several joined by semicolons; NaN when there is none."""
+    try:
+        if isinstance(value, str):
+            return max(float(part) for part in value.replace(",", ".").split(";") if part.strip())
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan

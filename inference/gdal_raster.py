@@ -1,0 +1,223 @@
+"""A raster that GDAL opens, at its own cell size or at another one."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from osgeo import gdal, gdal_array
+
+from .errors import RasterError
+from .grid import Affine, Grid, Window
+from .raster import Validity
+from .translation import tr
+
+FLUSH_AFTER = 64 << 20
+"""Bytes read through one handle after which GDAL's cached blocks of it are dropped: GDAL's own limit is a
+share of the machine's memory."""
+_WITHOUT_GEOREFERENCE = Affine(0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+"""Pixels as map units, as QGIS shows such rasters."""
+
+
+class GdalRaster:
+    """A RasterSource over one GDAL dataset; each clone has a handle of its own."""
+
+    def __init__(self, path: str, cell_size: float | None = None, crs: str | None = None) -> None:
+        """Open a raster.
+
+        Args:
+            path: Anything that GDAL opens.
+            cell_size: Side of a pixel in units of the CRS; None for the raster's own.
+            crs: WKT that replaces the dataset's own, as when a user assigned one to the layer.
+
+        Raises:
+            RasterError: It cannot be opened, has no bands, or has pixels that no function can take.
+        """
+        self._path, self._cell_size, self._crs = path, cell_size, crs
+        self._dataset = _open(path)
+        self._own = _own_grid(self._dataset, path, crs)
+        self._grid, self._factors = _at_cell_size(self._own, cell_size)
+        self._unflushed = 0
+
+    @property
+    def grid(self) -> Grid:
+        """See RasterSource."""
+        return self._grid
+
+    @property
+    def has_georeference(self) -> bool:
+        """Whether the dataset says where its pixels lie."""
+        return self._dataset.GetGeoTransform(can_return_null=True) is not None
+
+    @property
+    def identity(self) -> str:
+        """See RasterSource: each file's name, size and time of change."""
+        files = sorted(self._dataset.GetFileList() or [])
+        known = [(name, os.stat(name)) for name in files if os.path.exists(name)]
+        parts = [f"{name}:{status.st_size}:{status.st_mtime_ns}" for name, status in known]
+        return "|".join([self._path, *parts])
+
+    def clone(self) -> GdalRaster:
+        """See RasterSource."""
+        return GdalRaster(self._path, self._cell_size, self._crs)
+
+    def mask_bands(self, bands: tuple[int, ...]) -> int:
+        """See RasterSource: bands have masks of their own where NoData is declared a band, or NaN can occur."""
+        own = gdal.GMF_NODATA
+        separate = np.dtype(self._grid.dtype).kind == "f" or any(self._mask_flags(band) & own for band in bands)
+        return len(bands) if separate else 1
+
+    def value_range(self, band: int) -> tuple[float, float]:
+        """See RasterSource: the band's stored statistics, for 8-bit the type's range, else a sample's range."""
+        handle = self._dataset.GetRasterBand(band + 1)
+        low, high = handle.GetMetadataItem("STATISTICS_MINIMUM"), handle.GetMetadataItem("STATISTICS_MAXIMUM")
+        if low is not None and high is not None:
+            return float(low), float(high)
+        if self._grid.dtype == "uint8":
+            return 0.0, 255.0
+        try:
+            low, high = handle.ComputeRasterMinMax(True)
+        except (RuntimeError, TypeError) as error:
+            raise RasterError(
+                tr("Band {band} of {path} has no valid value, so its values cannot be scaled for the model.",
+                   band=band + 1, path=self._path)
+            ) from error  # fmt: skip
+        return float(low), float(high)
+
+    def read(self, window: Window, bands: tuple[int, ...], out: np.ndarray, mask: np.ndarray) -> Validity:
+        """See RasterSource."""
+        inside = window.intersection(self._grid.window)
+        whole = inside == window
+        if not whole:
+            out[...] = 0
+        if inside is None:
+            return Validity.EMPTY
+        rows = slice(inside.row - window.row, inside.row - window.row + inside.height)
+        columns = slice(inside.column - window.column, inside.column - window.column + inside.width)
+        target = out[:, rows, columns]
+        self._read_pixels(inside, bands, target)
+        validity = self._read_mask(inside, bands, target, mask, (rows, columns), whole)
+        self._unflushed += target.nbytes
+        if self._unflushed > FLUSH_AFTER:
+            self._dataset.FlushCache()
+            self._unflushed = 0
+        return validity
+
+    def _read_mask(
+        self,
+        inside: Window,
+        bands: tuple[int, ...],
+        pixels: np.ndarray,
+        mask: np.ndarray,
+        place: tuple[slice, slice],
+        whole: bool,
+    ) -> Validity:
+        masked = [band for band in bands if not self._mask_flags(band) & gdal.GMF_ALL_VALID]
+        is_float = pixels.dtype.kind == "f"
+        if whole and not masked and not is_float:
+            return Validity.FULL
+        mask[...] = 0
+        target = mask[:, place[0], place[1]]
+        if len(target) == 1:
+            self._read_mask_plane(inside, masked[0] if masked else None, target[0])
+        else:
+            for band, plane in zip(bands, target):
+                self._read_mask_plane(inside, band if band in masked else None, plane)
+        if is_float:
+            absent = np.isnan(pixels)
+            target[absent] = 0
+            pixels[absent] = 0
+        if not target.any():
+            return Validity.EMPTY
+        return Validity.FULL if whole and target.all() else Validity.PARTIAL
+
+    def _mask_flags(self, band: int) -> int:
+        flags: int = self._dataset.GetRasterBand(band + 1).GetMaskFlags()
+        return flags
+
+    def _read_mask_plane(self, window: Window, band: int | None, plane: np.ndarray) -> None:
+        if band is None:
+            plane[...] = 1
+            return
+        source = self._source_window(window)
+        read = gdal_array.BandReadAsArray
+        handle = self._dataset.GetRasterBand(band + 1).GetMaskBand()
+        self._checked(read, window, handle, *source, window.width, window.height, buf_obj=plane)
+        np.minimum(plane, 1, out=plane)
+
+    def _read_pixels(self, window: Window, bands: tuple[int, ...], target: np.ndarray) -> None:
+        self._checked(
+            gdal_array.DatasetReadAsArray, window, self._dataset, *self._source_window(window), target,
+            window.width, window.height, resample_alg=self._resampling(), band_list=[band + 1 for band in bands],
+        )  # fmt: skip
+
+    def _source_window(self, window: Window) -> tuple[float, float, float, float]:
+        """The raster's own pixels under pixels of the grid, which lie inside it."""
+        x_factor, y_factor = self._factors
+        left, top = window.column * x_factor, window.row * y_factor
+        width = min(window.width * x_factor, self._own.width - left)
+        return left, top, width, min(window.height * y_factor, self._own.height - top)
+
+    def _checked(self, read: Callable[..., Any], window: Window, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
+        """Call one of GDAL's reading functions, which fail by an exception or by None, as the process has set."""
+        try:
+            done, reason = read(*arguments, **named), gdal.GetLastErrorMsg()
+        except RuntimeError as error:
+            done, reason = None, str(error)
+        if done is None:
+            raise RasterError(
+                tr("{path} cannot be read at column {column}, row {row}: {error}.", path=self._path,
+                   column=window.column, row=window.row, error=reason or tr("GDAL gives no reason"))
+            )  # fmt: skip
+
+    def _resampling(self) -> int:
+        if self._factors == (1.0, 1.0) or self._dataset.GetRasterBand(1).GetColorTable() is not None:
+            return int(gdal.GRIORA_NearestNeighbour)
+        return int(gdal.GRIORA_Average if max(self._factors) > 1 else gdal.GRIORA_Bilinear)
+
+
+def _open(path: str) -> gdal.Dataset:
+    try:
+        dataset = gdal.OpenEx(path, gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR)
+        reason = gdal.GetLastErrorMsg()
+    except RuntimeError as error:
+        dataset, reason = None, str(error)
+    if dataset is None:
+        raise RasterError(tr("The raster {path} cannot be opened: {error}.", path=path, error=reason or tr("unknown format")))
+    if dataset.RasterCount == 0:
+        raise RasterError(
+            tr("{path} has no bands of its own. If it holds several rasters, choose one of them.", path=path)
+        )
+    return dataset
+
+
+def _own_grid(dataset: gdal.Dataset, path: str, crs: str | None) -> Grid:
+    bands = [dataset.GetRasterBand(number + 1) for number in range(dataset.RasterCount)]
+    codes = [gdal_array.GDALTypeCodeToNumericTypeCode(band.DataType) for band in bands]
+    if any(code is None or np.dtype(code).kind == "c" for code in codes):
+        raise RasterError(tr("{path} has complex pixels, which models cannot take.", path=path))
+    transform = dataset.GetGeoTransform(can_return_null=True)
+    affine = Affine(*transform) if transform is not None else _WITHOUT_GEOREFERENCE
+    if affine.column_x * affine.row_y == affine.row_x * affine.column_y:
+        raise RasterError(tr("{path} has a broken georeference: {transform}.", path=path, transform=transform))
+    return Grid(
+        dataset.RasterXSize,
+        dataset.RasterYSize,
+        affine,
+        dataset.GetProjection() if crs is None else crs,
+        np.result_type(*codes).name,
+        tuple(band.GetDescription() for band in bands),
+    )
+
+
+def _at_cell_size(own: Grid, cell_size: float | None) -> tuple[Grid, tuple[float, float]]:
+    """The grid at a cell size, and how many of the raster's own pixels one of its pixels spans in x and y."""
+    if cell_size is None or all(math.isclose(side, cell_size, rel_tol=1e-9) for side in own.affine.cell_size):
+        return own, (1.0, 1.0)
+    x_factor, y_factor = (cell_size / side for side in own.affine.cell_size)
+    width, height = max(math.ceil(own.width / x_factor - 1e-6), 1), max(math.ceil(own.height / y_factor - 1e-6), 1)
+    return replace(own, width=width, height=height, affine=own.affine.scaled(x_factor, y_factor)), (x_factor, y_factor)

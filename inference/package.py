@@ -1,0 +1,220 @@
+"""Reads packages: a .dlpk archive, a folder, or a bare .emd (CONTRACT 1 and 2)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from . import archive
+from .archive_readers import is_archive
+from .cache import cache_folder
+from .errors import PackageError
+from .translation import tr
+
+BUILT_IN_PREFIX = "[functions]"
+CLASSIFIER_TYPES = ("objectclassification", "imagecaptioner")
+
+
+@dataclass(frozen=True)
+class ModelDefinition:
+    """The .emd: its absolute path and its JSON object."""
+
+    path: Path
+    values: dict[str, Any]
+
+    def text(self, key: str) -> str:
+        """A value that must be text; empty when it is absent.
+
+        Raises:
+            PackageError: The value is of another kind.
+        """
+        value = self.values.get(key)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise PackageError(
+                tr("{path}: {key} must be text, but it is {value}.", path=self.path, key=key, value=json.dumps(value))
+            )
+        return value
+
+    @property
+    def name(self) -> str:
+        """What to call the model."""
+        return self.text("ModelName") or self.path.stem
+
+    @property
+    def framework(self) -> str:
+        """The prefix under which a child module is imported."""
+        return self.text("Framework")
+
+    @property
+    def model_type(self) -> str:
+        """ObjectDetection, InstanceDetection, ObjectClassification, …; typos occur."""
+        return self.text("ModelType")
+
+    @property
+    def tile_size(self) -> int | None:
+        """The smaller side of the network's input in pixels, where the definition tells it."""
+        sides = [self.values.get(key) for key in ("ImageHeight", "ImageWidth")]
+        known = [side for side in sides if isinstance(side, int) and side > 0]
+        return min(known) if known else None
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that is ready to run.
+
+    Attributes:
+        source: What the user gave.
+        sha256: Hash of the content, hexadecimal.
+        definition: The model definition.
+        function: Absolute path of the raster function's .py, or the name of a built-in wrapper.
+    """
+
+    source: Path
+    sha256: str
+    definition: ModelDefinition
+    function: str
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the raster function may read."""
+        return self.definition.path.parent
+
+
+def open_package(source: str | Path) -> Package:
+    """Open a package: find and read the model definition and its raster function. No code of it runs.
+
+    Raises:
+        PackageError: It is not there, damaged or refused; or the model definition is missing, not the only
+            one, not JSON, or names a raster function that is not there.
+    """
+    path = Path(source).expanduser().absolute()
+    if not path.exists():
+        raise PackageError(tr("{path} does not exist. Choose a .dlpk file, an .emd file or a folder.", path=path))
+    if path.is_dir():
+        definition, digest = _find_definition(path, path.name), _hash_files(path)
+    elif path.suffix.lower() == ".emd":
+        definition, digest = path, _hash_files(path.parent)
+    elif is_archive(path):
+        digest = _hash_file(path, hashlib.sha256()).hexdigest()
+        definition = _find_definition(_extracted(path, digest), path.stem)
+    else:
+        raise PackageError(
+            tr("{path} is no deep learning package: it is neither a zip nor a 7-Zip archive, nor an .emd file.", path=path)
+        )
+    return package_of_definition(path, digest, definition)
+
+
+def package_of_definition(source: Path, digest: str, path: Path) -> Package:
+    """The package around a model definition that was found.
+
+    Raises:
+        PackageError: See open_package.
+    """
+    definition = ModelDefinition(path, _read_definition(path))
+    return Package(source, digest, definition, _function(definition))
+
+
+def _extracted(path: Path, digest: str) -> Path:
+    folder = cache_folder() / "packages" / digest[:32]  # short, as Windows limits the length of paths
+    archive.extract(path, folder)
+    for definition in folder.rglob("*"):
+        if definition.suffix.lower() == ".emd":
+            _make_readable(definition)
+    return folder
+
+
+def _make_readable(path: Path) -> None:
+    """Rewrite a definition in our cache as plain UTF-8: functions open it with the platform's encoding."""
+    raw = path.read_bytes()
+    text = _decode(raw).encode()
+    if text != raw:
+        path.write_bytes(text)
+
+
+def _decode(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", errors="replace")
+
+
+def _find_definition(folder: Path, stem: str) -> Path:
+    """The .emd in the root, else the only one below, else the one named like the package (CONTRACT 1.3)."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".emd" and path.is_file())
+    in_root = [path for path in found if path.parent == folder]
+    candidates = in_root or found
+    if len(candidates) > 1:
+        candidates = [path for path in candidates if path.stem.lower() == stem.lower()]
+    if len(candidates) == 1:
+        return candidates[0]
+    if not found:
+        raise PackageError(tr("{folder} holds no model definition (.emd), so it is no deep learning package.", folder=stem))
+    names = ", ".join(str(path.relative_to(folder)) for path in found)
+    raise PackageError(
+        tr("{folder} holds several model definitions: {names}. Unpack it and choose one of these files.",
+           folder=stem, names=names)
+    )  # fmt: skip
+
+
+def _read_definition(path: Path) -> dict[str, Any]:
+    text = _decode(path.read_bytes())
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        hint = tr(" A single backslash must be written as two.") if "escape" in error.msg else ""
+        raise PackageError(
+            tr("{path}, line {line}, column {column}: not valid JSON ({error}).", path=path, line=error.lineno,
+               column=error.colno, error=error.msg) + hint
+        ) from error  # fmt: skip
+    except RecursionError as error:
+        raise PackageError(tr("{path} is nested too deeply for a model definition.", path=path)) from error
+    if not isinstance(values, dict):
+        raise PackageError(tr("{path} must hold a JSON object, but holds {kind}.", path=path, kind=type(values).__name__))
+    return values
+
+
+def _function(definition: ModelDefinition) -> str:
+    """Path of the raster function, or the built-in wrapper where the definition names none of its own."""
+    named = definition.text("InferenceFunction").strip()
+    if named and not named.lower().startswith(BUILT_IN_PREFIX):
+        return str(_inside(definition, named, "InferenceFunction"))
+    if not definition.values.get("ModelConfiguration"):
+        raise PackageError(
+            tr("{path} has neither InferenceFunction (the package's own raster function) nor ModelConfiguration "
+               "(the network that a built-in function runs). One of them is needed.", path=definition.path)
+        )  # fmt: skip
+    classifies = "classifier" in named.lower() or definition.model_type.lower() in CLASSIFIER_TYPES
+    return "ObjectClassifier" if classifies else "ObjectDetector"
+
+
+def _inside(definition: ModelDefinition, name: str, key: str) -> Path:
+    """A file that the definition names: relative to it with either slash, or absolute."""
+    relative = PurePosixPath(name.replace("\\", "/"))
+    path = Path(definition.path.parent, relative)
+    if not path.is_file():
+        raise PackageError(
+            tr("{definition}: {key} names '{name}', but there is no such file in the package. "
+               "Ask for a complete package.", definition=definition.path, key=key, name=name)
+        )  # fmt: skip
+    return path.resolve()
+
+
+def _hash_files(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(str(path.relative_to(folder)).encode() + b"\0")
+            _hash_file(path, digest)
+    return digest.hexdigest()
+
+
+def _hash_file(path: Path, digest: Any) -> Any:  # noqa: ANN401 - hashlib's object has no public type
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest

@@ -1,0 +1,68 @@
+"""The plan of a run: everything that decides its result, and what identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .grid import Window
+from .package import Package
+from .raster import RasterSource
+from .raster_function import Hosting
+
+
+@dataclass(frozen=True)
+class SuppressionPlan:
+    """How duplicates are removed.
+
+    Attributes:
+        confidence_field: Must be a field that the function gives.
+        class_field: Empty for Classvalue or Value, where the function gives one of them.
+        max_overlap: Greatest ratio of intersection to union that two kept detections may have, 0 to 1.
+    """
+
+    confidence_field: str
+    class_field: str
+    max_overlap: float
+
+
+@dataclass(frozen=True)
+class InferencePlan:
+    """One run of a package over a raster.
+
+    Attributes:
+        package: The package.
+        values: The user's own values of model arguments, as text.
+        source: The raster, at the cell size to process.
+        extent: The pixels of its grid to process.
+        hosting: Where the raster function runs.
+        suppression: How duplicates are removed; None to keep all.
+        workers: How many processes; None for one a GPU, or one on the CPU.
+        readers: Threads that read the raster.
+        block_seconds: How long the function may take for one block.
+    """
+
+    package: Package
+    values: Mapping[str, str]
+    source: RasterSource
+    extent: Window
+    hosting: Hosting
+    suppression: SuppressionPlan | None = None
+    workers: int | None = None
+    readers: int = 2
+    block_seconds: float = 1800.0
+
+    @property
+    def fingerprint(self) -> str:
+        """Hexadecimal; equal for runs that find the same: how they are hosted and merged plays no part."""
+        grid, extent = self.source.grid, self.extent
+        facts = [
+            self.package.sha256,
+            dict(sorted(self.values.items())),
+            self.source.identity,
+            [grid.width, grid.height, repr(grid.affine), grid.crs],
+            [extent.column, extent.row, extent.width, extent.height],
+        ]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

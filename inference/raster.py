@@ -1,0 +1,52 @@
+"""What the engine needs of a raster, wherever its pixels come from."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+
+from .grid import Grid, Window
+
+
+class Validity(Enum):
+    """What the pixels of a window are worth."""
+
+    EMPTY = "no pixel is valid"
+    PARTIAL = "the mask tells which pixels are valid"
+    FULL = "all pixels are valid"
+
+
+class RasterSource(Protocol):
+    """A raster that can be read by windows, also by several threads, each with its own clone."""
+
+    @property
+    def grid(self) -> Grid:
+        """Size, affine, CRS, pixel type and band names."""
+
+    @property
+    def identity(self) -> str:
+        """What makes it the same raster tomorrow: name, size and time of its files, or the like."""
+
+    def mask_bands(self, bands: tuple[int, ...]) -> int:
+        """How many bands a mask has for these bands: 1 when they share one, else their number."""
+
+    def value_range(self, band: int) -> tuple[float, float]:
+        """Lowest and highest value of a band (from 0), the same for every window."""
+
+    def read(self, window: Window, bands: tuple[int, ...], out: np.ndarray, mask: np.ndarray) -> Validity:
+        """Read pixels; what lies beyond the raster becomes 0, and 0 in the mask.
+
+        Args:
+            window: Pixels of the grid; may reach beyond the raster.
+            bands: Bands from 0, in the order wanted.
+            out: (bands, height, width) in the grid's dtype.
+            mask: (mask_bands, height, width) uint8; filled with 1 and 0 when the answer is PARTIAL.
+
+        Raises:
+            RasterError: The pixels cannot be read.
+        """
+
+    def clone(self) -> RasterSource:
+        """The same raster for another thread."""

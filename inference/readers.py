@@ -1,0 +1,126 @@
+"""Threads that read blocks of the raster into slots while the workers are busy."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .blocks import Block
+from .errors import RasterError
+from .raster import RasterSource, Validity
+from .slots import Slots
+
+
+@dataclass(frozen=True)
+class BlockRead:
+    """A block lies in a slot, or could not be read."""
+
+    block: Block
+    slot: int
+    validity: Validity
+    error: RasterError | None = None
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Linear scaling of pixels to the model's data range (CONTRACT 3.4), one factor and offset a band."""
+
+    factors: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of(cls, source: RasterSource, bands: tuple[int, ...], data_range: tuple[float, float]) -> Scaling:
+        """From the actual range of each band, the same for all blocks."""
+        low, high = data_range
+        ranges = np.array([source.value_range(band) for band in bands], float)
+        span = ranges[:, 1] - ranges[:, 0]
+        factors = np.divide(high - low, span, out=np.zeros_like(span), where=span > 0)
+        return cls(factors, low - ranges[:, 0] * factors)
+
+    def apply(self, raw: np.ndarray, out: np.ndarray) -> None:
+        """Scale pixels (bands, height, width) into a float32 array."""
+        np.multiply(raw, self.factors[:, None, None], out=out, casting="unsafe")
+        out += self.offsets[:, None, None].astype(out.dtype)
+
+
+class Readers:
+    """A number of threads, each with its own clone of the raster."""
+
+    def __init__(
+        self,
+        source: RasterSource,
+        bands: tuple[int, ...],
+        slots: Slots,
+        scaling: Scaling | None,
+        deliver: Callable[[BlockRead], None],
+        count: int,
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            source: The raster.
+            bands: Bands to read, in the order wanted.
+            slots: Where blocks go.
+            scaling: How pixels are scaled; None to leave them in their own dtype.
+            deliver: Called in a reader's thread for each block that was asked for.
+            count: Threads.
+        """
+        self._source, self._bands, self._slots, self._scaling, self._deliver = source, bands, slots, scaling, deliver
+        self._tasks: queue.SimpleQueue[tuple[Block, int] | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def dtype(self) -> str:
+        """numpy's name of the dtype of blocks in slots."""
+        return "float32" if self._scaling is not None else self._source.grid.dtype
+
+    @property
+    def mask_bands(self) -> int:
+        """Bands that a mask in a slot has."""
+        return self._source.mask_bands(self._bands)
+
+    def shape(self, block: Block) -> tuple[int, int, int]:
+        """Bands, height and width of a block in pixels."""
+        return len(self._bands), block.window.height, block.window.width
+
+    def ask(self, block: Block, slot: int) -> None:
+        """Have a block read into a slot."""
+        self._tasks.put((block, slot))
+
+    def stop(self) -> None:
+        """End the threads; one that hangs in a read is left behind, as it can do no harm."""
+        while not self._tasks.empty():
+            self._tasks.get()
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join(timeout=0.3)
+
+    def _work(self) -> None:
+        source: RasterSource | None = None
+        while (task := self._tasks.get()) is not None:
+            block, slot = task
+            try:
+                source = source or self._source.clone()
+                self._deliver(BlockRead(block, slot, self._read(source, block, slot)))
+            except RasterError as error:
+                self._deliver(BlockRead(block, slot, Validity.EMPTY, error))
+            except Exception as error:  # noqa: BLE001 - a thread that dies silently would stall the run
+                self._deliver(BlockRead(block, slot, Validity.EMPTY, RasterError(f"{type(error).__name__}: {error}")))
+
+    def _read(self, source: RasterSource, block: Block, slot: int) -> Validity:
+        shape = self.shape(block)
+        pixels = self._slots.pixels(slot, shape, self.dtype)
+        mask = self._slots.mask(slot, (self.mask_bands, *shape[1:]), pixels.nbytes)
+        if self._scaling is None:
+            return source.read(block.window, self._bands, pixels, mask)
+        raw = np.empty(shape, source.grid.dtype)
+        validity = source.read(block.window, self._bands, raw, mask)
+        self._scaling.apply(raw, pixels)
+        return validity

@@ -1,0 +1,236 @@
+"""Non maximum suppression as ArcGIS does it: within each class, then across all classes (CONTRACT 6).
+
+Exact and deterministic. The best features that are still alive are compared among themselves, those that stay
+suppress everything worse that overlaps them, and so on with the next best: however crowded the features are,
+the pairs in memory stay bounded, as the crowd dies with its best.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+
+ROUNDING = 1e-9
+"""Overlap ratio that counts as touching: edges of neighbouring blocks differ by the rounding of coordinates."""
+FIRST_HEAD = 50_000
+PAIR_BUDGET = 3_000_000
+SAMPLE = 64
+KEPT = -1
+
+
+def suppress(geometries: np.ndarray, confidence: np.ndarray, classes: np.ndarray, max_overlap: float) -> np.ndarray:
+    """Find which features a better one suppresses.
+
+    Args:
+        geometries: (n,) shapely geometries, all in one coordinate system. Points overlap where they are equal.
+        confidence: (n,) float; NaN is worse than any number. Ties: larger area, then smaller y, x and index first.
+        classes: (n,) class values.
+        max_overlap: Greatest ratio of intersection area to union area that two kept features may have, 0 to 1.
+
+    Returns:
+        (n,) int64: the index of the feature that suppressed each one, or KEPT.
+    """
+    suppressor = np.full(len(geometries), KEPT, np.int64)
+    if len(geometries) < 2 or max_overlap >= 1:  # noqa: PLR2004 - a pair
+        return suppressor
+    shapes = _Shapes.of(geometries)
+    ranked = _ranked(shapes, confidence)
+    _, groups = np.unique(classes.astype(str), return_inverse=True)
+    groups = groups.reshape(-1)
+    survivors = _pass(shapes, ranked, groups, max_overlap, suppressor)
+    if groups.max() > 0:
+        _pass(shapes, survivors, np.zeros_like(groups), max_overlap, suppressor)
+    return suppressor
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """Geometries with what the comparison of pairs needs."""
+
+    geometries: np.ndarray
+    bounds: np.ndarray
+    area: np.ndarray
+    is_box: np.ndarray
+    curve: np.ndarray
+
+    @classmethod
+    def of(cls, geometries: np.ndarray) -> _Shapes:
+        invalid = ~shapely.is_valid(geometries)
+        if invalid.any():
+            geometries = geometries.copy()
+            geometries[invalid] = shapely.make_valid(geometries[invalid])
+        bounds, area = shapely.bounds(geometries), shapely.area(geometries)
+        envelope = (bounds[:, 2] - bounds[:, 0]) * (bounds[:, 3] - bounds[:, 1])
+        five = shapely.get_num_coordinates(geometries) == 5  # noqa: PLR2004 - a closed ring of four corners
+        is_box = five & (np.abs(area - envelope) <= 1e-9 * envelope) & (area > 0)
+        return cls(geometries, bounds, area, is_box, _along_curve(bounds))
+
+    def ratio(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Intersection over union of pairs of indices; 1 for equal features without area."""
+        a, b = self.bounds[first], self.bounds[second]
+        width = np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0])
+        height = np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1])
+        common = np.maximum(width, 0) * np.maximum(height, 0)
+        other = np.flatnonzero(~(self.is_box[first] & self.is_box[second]) & (common > 0))
+        if len(other):
+            left, right = self.geometries[first[other]], self.geometries[second[other]]
+            common[other] = shapely.area(shapely.intersection(left, right))
+        union = self.area[first] + self.area[second] - common
+        ratio = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+        flat = np.flatnonzero(union <= 0)
+        if len(flat):
+            ratio[flat] = shapely.equals(self.geometries[first[flat]], self.geometries[second[flat]])
+        return ratio
+
+
+def _along_curve(bounds: np.ndarray) -> np.ndarray:
+    """Places of features along Morton's curve, on which neighbours in the plane are mostly neighbours."""
+    low = bounds[:, :2]
+    span = np.maximum(np.ptp(low, axis=0), 1e-300)
+    cells = ((low - low.min(axis=0)) / span * 0xFFFF).astype(np.uint64)
+    for shift, pattern in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
+        cells = (cells | (cells << np.uint64(shift))) & np.uint64(pattern)
+    return cells[:, 0] | (cells[:, 1] << np.uint64(1))
+
+
+def _ranked(shapes: _Shapes, confidence: np.ndarray) -> np.ndarray:
+    """Indices from best to worst."""
+    score = np.where(np.isnan(confidence), -np.inf, confidence)
+    index = np.arange(len(score))
+    return np.lexsort((index, shapes.bounds[:, 0], shapes.bounds[:, 1], -shapes.area, -score))
+
+
+def _pass(
+    shapes: _Shapes, ranked: np.ndarray, groups: np.ndarray, max_overlap: float, suppressor: np.ndarray
+) -> np.ndarray:
+    """One greedy pass over features given best first; only features of one group suppress each other.
+
+    Returns:
+        The features that stay, best first.
+    """
+    threshold, alive, size = max_overlap + ROUNDING, ranked, FIRST_HEAD
+    kept: list[np.ndarray] = []
+    while len(alive):
+        tree, head = _head(shapes, alive, size)
+        decided = _decide(shapes, tree, head, groups, threshold)
+        stays = decided == KEPT
+        suppressor[head[~stays]] = head[decided[~stays]]
+        best = head[stays]
+        kept.append(best)
+        rest = alive[len(head) :]
+        killer = _killers(shapes, best, rest, groups, threshold)
+        dead = killer != KEPT
+        suppressor[rest[dead]] = best[killer[dead]]
+        alive = rest[~dead]
+        size = 2 * len(head) if dead.sum() < len(rest) // 10 else max(len(head), SAMPLE)
+    return np.concatenate(kept) if kept else ranked
+
+
+def _head(shapes: _Shapes, alive: np.ndarray, size: int) -> tuple[shapely.STRtree, np.ndarray]:
+    """The best features, no more than have PAIR_BUDGET pairs among them, and a tree of them."""
+    while True:
+        head = alive[:size]
+        tree = shapely.STRtree(shapes.geometries[head])
+        sample = head[:: max(len(head) // SAMPLE, 1)]
+        pairs = tree.query(shapes.geometries[sample]).shape[1] * len(head) / len(sample)
+        if pairs <= PAIR_BUDGET or len(head) <= SAMPLE:
+            return tree, head
+        size = max(int(len(head) * math.sqrt(PAIR_BUDGET / pairs) * 0.9), SAMPLE)
+
+
+def _overlaps(
+    shapes: _Shapes, tree: shapely.STRtree, members: np.ndarray, asked: np.ndarray, groups: np.ndarray, threshold: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs (place in asked, place in members) that overlap more than the threshold, within one group, in portions.
+
+    Neighbours are asked for one after another, which keeps the tree's nodes in the processor's cache.
+    """
+    step = SAMPLE
+    order = np.argsort(shapes.curve[asked])
+    asked = asked[order]
+    for start, stop in _portions(len(asked), lambda: step):
+        near = tree.query(shapes.geometries[asked[start:stop]])
+        step = max(SAMPLE, min(int(PAIR_BUDGET / 4 / max(near.shape[1] / (stop - start), 1)), 200_000))
+        first, second = near[0] + start, near[1]
+        same = groups[asked[first]] == groups[members[second]]
+        first, second = first[same], second[same]
+        distinct = asked[first] != members[second]
+        first, second = first[distinct], second[distinct]
+        over = shapes.ratio(asked[first], members[second]) > threshold
+        yield order[first[over]], second[over]
+
+
+def _portions(count: int, step: Callable[[], int]) -> Iterator[tuple[int, int]]:
+    """Ranges that cover a count; each asks anew how long it may be."""
+    start = 0
+    while start < count:
+        stop = min(start + step(), count)
+        yield start, stop
+        start = stop
+
+
+def _decide(
+    shapes: _Shapes, tree: shapely.STRtree, head: np.ndarray, groups: np.ndarray, threshold: float
+) -> np.ndarray:
+    """Greedy suppression among the head (best first): the place of the suppressor of each, or KEPT."""
+    better_parts, worse_parts = [], []
+    for first, second in _overlaps(shapes, tree, head, head, groups, threshold):
+        order = second < first  # each pair comes twice
+        better_parts.append(second[order])
+        worse_parts.append(first[order])
+    better, worse = np.concatenate(better_parts), np.concatenate(worse_parts)
+    return _greedy(len(head), better, worse)
+
+
+def _greedy(count: int, better: np.ndarray, worse: np.ndarray) -> np.ndarray:
+    """Greedy choice on a graph whose nodes are numbered best first, in rounds instead of one by one.
+
+    A round keeps every undecided node without an undecided better neighbour and drops the neighbours of those.
+    """
+    order = np.argsort(better, kind="stable")
+    better, worse = better[order], worse[order]
+    starts = np.searchsorted(better, np.arange(count + 1))
+    waiting = np.bincount(worse, minlength=count)  # undecided better neighbours
+    suppressor = np.full(count, KEPT, np.int64)
+    undecided = np.ones(count, bool)
+    frontier = np.flatnonzero(waiting == 0)
+    while len(frontier):
+        undecided[frontier] = False
+        sources, neighbours = _edges(starts, worse, frontier)
+        open_edges = undecided[neighbours]
+        sources, neighbours = sources[open_edges], neighbours[open_edges]
+        by_rank = np.argsort(-sources, kind="stable")
+        suppressor[neighbours[by_rank]] = sources[by_rank]  # the best suppressor is written last
+        dropped = np.unique(neighbours)
+        undecided[dropped] = False
+        _, released = _edges(starts, worse, dropped)
+        np.subtract.at(waiting, released, 1)
+        candidates = np.unique(released)
+        frontier = candidates[undecided[candidates] & (waiting[candidates] == 0)]
+    return suppressor
+
+
+def _edges(starts: np.ndarray, targets: np.ndarray, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All edges that leave some nodes: sources and targets."""
+    counts = starts[nodes + 1] - starts[nodes]
+    total = int(counts.sum())
+    offsets = np.repeat(starts[nodes] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
+    return np.repeat(nodes, counts), targets[offsets + np.arange(total)]
+
+
+def _killers(
+    shapes: _Shapes, best: np.ndarray, rest: np.ndarray, groups: np.ndarray, threshold: float
+) -> np.ndarray:
+    """For each of the rest the place of the best kept feature that overlaps it too much, or KEPT."""
+    killer = np.full(len(rest), KEPT, np.int64)
+    if not len(rest):
+        return killer
+    tree = shapely.STRtree(shapes.geometries[best])
+    for first, second in _overlaps(shapes, tree, best, rest, groups, threshold):
+        by_rank = np.argsort(-second, kind="stable")
+        killer[first[by_rank]] = second[by_rank]
+    return killer

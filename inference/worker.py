@@ -1,0 +1,218 @@
+"""The handle on an inference process: start it, talk to it, end it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from ..worker.protocol import Message, ProtocolError, receive, send
+from .errors import FunctionError, OutOfMemoryError, WorkerError
+from .feedback import Feedback, stop_if_canceled
+from .interpreter import Interpreter
+from .sandbox import Sandbox
+from .translation import tr
+
+PROGRAM = Path(__file__).resolve().parent.parent / "worker"
+KEPT_VARIABLES = frozenset(
+    {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH",
+     "CUDA_VISIBLE_DEVICES", "CUDA_PATH", "NVIDIA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTORCH_CUDA_ALLOC_CONF"}
+)  # fmt: skip
+POLL_SECONDS = 0.1
+KEPT_LINES = 200
+LINE_LENGTH = 2000
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a worker answered; `message` is None when the worker is gone."""
+
+    worker: Worker
+    message: Message | None
+    payload: bytes = b""
+
+
+@dataclass(eq=False)
+class Worker:
+    """One inference process.
+
+    Must be started in the thread that supervises the run: bubblewrap's --die-with-parent follows that thread.
+
+    Attributes:
+        interpreter: Which Python.
+        sandbox: What contains it.
+        folders: What it may read: the package.
+        descriptors: What it inherits: the slots.
+        log: Called from another thread with each line that the package prints.
+    """
+
+    interpreter: Interpreter
+    sandbox: Sandbox
+    folders: tuple[Path, ...]
+    descriptors: tuple[int, ...]
+    log: Callable[[str], None]
+    _process: subprocess.Popen[bytes] = field(init=False, repr=False)
+    _deliver: Callable[[Reply], None] = field(init=False, repr=False)
+    _last_lines: deque[str] = field(init=False, repr=False, default_factory=lambda: deque(maxlen=KEPT_LINES))
+    _threads: list[threading.Thread] = field(init=False, repr=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._inbox: queue.SimpleQueue[Reply] = queue.SimpleQueue()
+        self._deliver = self._inbox.put
+        program = [str(self.interpreter.path), str(PROGRAM)]
+        command = self.sandbox.wrap(program, (*self.interpreter.folders, *self._path_folders(), PROGRAM, *self.folders))
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - the interpreter and the sandbox that the user has
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self._environment(),
+                pass_fds=self.descriptors, start_new_session=sys.platform != "win32",
+            )  # fmt: skip
+        except OSError as error:
+            raise WorkerError(tr("The inference process cannot be started: {error}.", error=error)) from error
+        for target in (self._receive, self._read_log):
+            thread = threading.Thread(target=target, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def deliver_to(self, deliver: Callable[[Reply], None]) -> None:
+        """From now on hand replies to this function, in another thread, instead of to `call`."""
+        self._deliver = deliver
+
+    def send(self, message: Message) -> None:
+        """Ask for something; a worker that is gone shows by its last Reply."""
+        try:
+            send(cast(BinaryIO, self._process.stdin), message)
+        except (OSError, ValueError):
+            pass  # the pipe is closed: _receive has delivered, or will deliver, the end
+
+    def call(self, message: Message, feedback: Feedback, seconds: float) -> Message:
+        """Ask for something and wait.
+
+        Raises:
+            FunctionError: The package's code failed.
+            WorkerError: The worker died or did not answer in time.
+            Cancelled: The user stopped the run.
+        """
+        self.send(message)
+        return self.wait(feedback, seconds)
+
+    def wait(self, feedback: Feedback, seconds: float) -> Message:
+        """Wait for the next answer; raises as `call` does."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            stop_if_canceled(feedback)
+            try:
+                reply = self._inbox.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if reply.message is None:
+                raise self.death()
+            self.raise_error(reply.message)
+            return reply.message
+        raise WorkerError(tr("The package did not answer within {seconds} seconds.", seconds=int(seconds)), self.last_lines)
+
+    def raise_error(self, message: Mapping[str, Any]) -> None:
+        """Raise what a reply reports.
+
+        Raises:
+            OutOfMemoryError: The package's code ran out of memory.
+            FunctionError: It failed otherwise; the original traceback is in the details.
+        """
+        error = message.get("error")
+        if error is None:
+            return
+        kind = OutOfMemoryError if error["out_of_memory"] else FunctionError
+        text = str(error["message"])
+        if error["step"]:
+            text = tr("{step} of the package failed: {message}", step=error["step"], message=text)
+        if error["missing"]:
+            text = tr(
+                "The package needs the Python library {library}, which the inference Python does not have. Install it there, "
+                "for example with: {python} -m pip install {library}. ({message})",
+                library=str(error["missing"]).split(".")[0],
+                python=self.interpreter.path,
+                message=text,
+            )
+        raise kind(text, str(error["traceback"]))
+
+    def kill(self) -> None:
+        """End the process and all that it started, at once."""
+        if self._process.poll() is None:
+            try:
+                if sys.platform == "win32":
+                    self._process.kill()
+                else:
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                self._process.kill()
+        self._process.wait()
+        for thread in self._threads:
+            thread.join(timeout=1)
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            try:
+                cast(BinaryIO, stream).close()
+            except OSError:
+                pass  # what was still to be written to a dead process
+
+    @property
+    def last_lines(self) -> str:
+        """What the package printed last."""
+        return "\n".join(self._last_lines)
+
+    def death(self) -> WorkerError:
+        """The error that tells how the process ended."""
+        for thread in self._threads[1:]:
+            thread.join(timeout=1)
+        try:
+            status = self._process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            return WorkerError(tr("The inference process sent something that is no message."), self.last_lines)
+        return WorkerError(tr("The inference process ended: {how}.", how=_ending(status)), self.last_lines)
+
+    def _receive(self) -> None:
+        try:
+            while (received := receive(cast(BinaryIO, self._process.stdout))) is not None:
+                self._deliver(Reply(self, *received))
+        except (ProtocolError, OSError, ValueError) as error:
+            self._last_lines.append(str(error))
+        self._deliver(Reply(self, None))
+
+    def _read_log(self) -> None:
+        stream = cast(BinaryIO, self._process.stderr)
+        while line := stream.readline(LINE_LENGTH):
+            text = line.decode(errors="replace").rstrip()
+            if text:
+                self._last_lines.append(text)
+                self.log(text)
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if name.upper() in KEPT_VARIABLES}
+        kept |= {"LC_NUMERIC": "C", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+        if self.sandbox.program is not None:
+            kept["TMPDIR"] = "/tmp"  # noqa: S108 - the sandbox's own
+        if self.interpreter.inherits_path and "PYTHONPATH" in os.environ:
+            kept["PYTHONPATH"] = os.environ["PYTHONPATH"]
+        return kept
+
+    def _path_folders(self) -> list[Path]:
+        entries = os.environ.get("PYTHONPATH", "").split(os.pathsep) if self.interpreter.inherits_path else []
+        return [Path(entry) for entry in entries if os.path.isdir(entry)]
+
+
+def _ending(status: int) -> str:
+    number = -status if status < 0 else status - 128
+    try:
+        name = signal.Signals(number).name if number > 0 else ""
+    except ValueError:
+        name = ""
+    if name == "SIGKILL":
+        return tr("killed (SIGKILL), by the system when memory ran out or by somebody")
+    return name or tr("status {status}", status=status)

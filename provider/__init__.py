@@ -1,0 +1,1 @@
+"""What QGIS loads: the plugin, the Processing provider and what belongs to the desktop."""

@@ -1,0 +1,50 @@
+"""The plugin: puts the provider into Processing, and the desktop's questions where there is a desktop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qgis.core import QgsApplication, QgsSettings
+from qgis.PyQt.QtCore import QCoreApplication, QLocale, QTranslator
+
+from ..algorithms import consent
+from ..inference.translation import CONTEXT, set_translator
+from .consent_dialog import ask
+from .provider import DeepLearningPackagesProvider
+
+TRANSLATIONS = Path(__file__).parent.parent / "i18n"
+
+
+class DeepLearningPackagesPlugin:
+    """Created by classFactory; QGIS calls initGui in the desktop and initProcessing alone in qgis_process."""
+
+    def __init__(self, iface: Any) -> None:  # noqa: ANN401 - QgisInterface, or None
+        self._iface = iface
+        self._provider: DeepLearningPackagesProvider | None = None
+        self._translator = QTranslator()
+        self._install_translator()
+
+    def initProcessing(self) -> None:  # noqa: N802 - QGIS's name
+        """Register the provider."""
+        self._provider = DeepLearningPackagesProvider()
+        QgsApplication.processingRegistry().addProvider(self._provider)
+
+    def initGui(self) -> None:  # noqa: N802
+        """Register the provider, and ask the user where only a user can decide."""
+        self.initProcessing()
+        consent.set_question(ask)
+
+    def unload(self) -> None:
+        """Take everything back."""
+        consent.set_question(None)
+        if self._provider is not None:
+            QgsApplication.processingRegistry().removeProvider(self._provider)
+            self._provider = None
+        QCoreApplication.removeTranslator(self._translator)
+
+    def _install_translator(self) -> None:
+        locale = QgsSettings().value("locale/userLocale", QLocale().name()) or ""
+        if self._translator.load(str(TRANSLATIONS / f"deep_learning_packages_{locale[:2]}.qm")):
+            QCoreApplication.installTranslator(self._translator)
+        set_translator(lambda text: QCoreApplication.translate(CONTEXT, text))

@@ -1,0 +1,37 @@
+"""The Processing provider `dlpk`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qgis.core import QgsProcessingProvider
+from qgis.PyQt.QtGui import QIcon
+
+from ..algorithms.detect_objects import DetectObjects
+from ..inference.translation import tr
+
+ICON = Path(__file__).parent.parent / "resources" / "icons" / "provider.svg"
+
+
+class DeepLearningPackagesProvider(QgsProcessingProvider):
+    """Lists the algorithms."""
+
+    def id(self) -> str:
+        """Id in `dlpk:detectobjects`; never changes."""
+        return "dlpk"
+
+    def name(self) -> str:
+        """Name in the toolbox."""
+        return tr("Deep Learning Packages")
+
+    def longName(self) -> str:  # noqa: N802 - QGIS's name
+        """Name where there is room."""
+        return tr("Deep Learning Packages (ArcGIS .dlpk)")
+
+    def icon(self) -> QIcon:
+        """Icon in the toolbox."""
+        return QIcon(str(ICON))
+
+    def loadAlgorithms(self) -> None:  # noqa: N802
+        """Add every algorithm."""
+        self.addAlgorithm(DetectObjects())

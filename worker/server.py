@@ -1,0 +1,109 @@
+"""Serves the host's requests, one after another, over the pipes that the process was started with.
+
+Standard input and output become private before anything else runs, so that what a raster function prints
+goes to the log and never into the protocol. A second thread reads the requests: it sees the end of the
+pipe also while the function is busy, and then the process ends at once.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import queue
+import sys
+import threading
+import traceback
+from typing import Any, BinaryIO, Callable
+
+from .host import FunctionHost
+from .protocol import Message, receive, send
+
+Answer = tuple[Message, bytes]
+
+
+def serve() -> int:
+    """Answer requests until the host closes the pipe; returns the exit status."""
+    requests, replies = _private_pipes()
+    faulthandler.enable(sys.stderr)
+    inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(requests, inbox), daemon=True).start()
+    host = FunctionHost()
+    handlers: dict[str, Callable[[Message], Answer]] = {
+        "open": host.open,
+        "configure": host.configure,
+        "share": host.share,
+        "vectorize": host.vectorize,
+    }
+    send(replies, {"reply": "ready", "python": sys.version.split()[0], "pid": os.getpid()})
+    while True:
+        request = inbox.get()
+        send(replies, *_answer(host, handlers[request["command"]], request))
+
+
+def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Keep the pipes for the protocol; let descriptor 0 read nothing and descriptor 1 write to the log."""
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    return requests, replies
+
+
+def _read(requests: BinaryIO, inbox: queue.SimpleQueue[Message]) -> None:
+    while (received := receive(requests)) is not None:
+        inbox.put(received[0])
+    os._exit(0)
+
+
+def _answer(host: FunctionHost, handle: Callable[[Message], Answer], request: Message) -> Answer:
+    """Handle one request; whatever the package raises becomes an answer, as the process must outlive it."""
+    answer: Message = {"reply": request["command"], "block": request.get("block")}
+    try:
+        content, payload = handle(request)
+    except BaseException as error:  # noqa: BLE001 - a package may raise anything, SystemExit too
+        answer["error"] = _description(error, host.step)
+        return answer, b""
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    answer.update(content)
+    return answer, payload
+
+
+def _description(error: BaseException, step: str) -> dict[str, Any]:
+    """What the host tells the user: our own errors speak for themselves, the package's keep their type."""
+    chain = _causes(error)
+    missing = next((cause.name for cause in chain if isinstance(cause, ModuleNotFoundError)), None)
+    own = type(error).__module__.startswith(__name__.rpartition(".")[0])
+    text = str(error) if own else "".join(traceback.format_exception_only(type(error), error))
+    return {
+        "step": "" if own else step,
+        "message": " ".join(text.split())[-4000:],
+        "traceback": "".join(traceback.format_exception(type(error), error, error.__traceback__))[-100_000:],
+        "missing": missing,
+        "out_of_memory": any(_is_out_of_memory(cause) for cause in chain),
+    }
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return chain
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """CONTRACT 3.6: functions raise their own RuntimeError whose text holds "out of memory"."""
+    text = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "out of memory" in text
+        or "can't allocate memory" in text
+    )

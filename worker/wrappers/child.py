@@ -1,0 +1,108 @@
+"""What the built-in wrappers share: finding the child, reading the model definition, writing feature sets."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import Any, Iterable, Sequence
+
+Parameter = dict[str, Any]
+
+
+class ChildError(Exception):
+    """The model definition does not name a child that can be used."""
+
+
+class ChildWrapper:
+    """A raster function that drives a child class `ChildObjectDetector` of the package."""
+
+    def __init__(self) -> None:
+        self.name = type(self).__name__
+        self.description = (self.__doc__ or "").strip()
+        self.definition: dict[str, Any] = {}
+        self.child: Any = None
+
+    def initialize(self, **scalars: Any) -> None:  # noqa: ANN401 - the contract's signature
+        """Read the model definition and create the child, which loads the model."""
+        with open(scalars["model"], encoding="utf-8-sig") as file:
+            self.definition = json.load(file)
+        self.child = _child_class(self.definition)()
+        self.child.initialize(scalars["model"], True)
+
+    def getConfiguration(self, **scalars: str) -> dict[str, Any]:  # noqa: N802 - the contract's name
+        """The child's own configuration, with the mask asked for and DataRange passed on."""
+        configuration: dict[str, Any] = dict(self.child.getConfiguration(**scalars))
+        if "DataRange" in self.definition:
+            configuration["dataRange"] = tuple(self.definition["DataRange"])
+        configuration["inputMask"] = True
+        return configuration
+
+    def getGeometryType(self) -> int:  # noqa: N802
+        """Polygons."""
+        return 4
+
+    def batch_size_parameter(self, default: int) -> list[Parameter]:
+        """The argument batch_size, unless the model definition fixes it."""
+        if "BatchSize" in self.definition:
+            return []
+        return [parameter("batch_size", "numeric", default, "Batch size", "Mini-tiles that run at once.")]
+
+
+def parameter(name: str, data_type: str, value: object, label: str, description: str) -> Parameter:
+    """One entry of getParameterInfo (CONTRACT 3.2)."""
+    return {
+        "name": name,
+        "dataType": data_type,
+        "value": value,
+        "required": value is None,
+        "displayName": label,
+        "description": description,
+    }
+
+
+def input_parameters(raster: str) -> list[Parameter]:
+    """The entries that the host fills: the pixels, the model definition, the device."""
+    return [
+        parameter(raster, raster, None, "Raster", "Input raster"),
+        parameter("model", "string", None, "Model definition", "Path of the .emd"),
+        {**parameter("device", "numeric", -1, "Device", "-1 for the CPU, else the number of the GPU"), "value": None},
+    ]
+
+
+def fields(*named: tuple[str, str]) -> str:
+    """The answer of getFields: OID, the named fields with their Esri types, and the shape."""
+    entries = (("OID", "OID"), *named, ("Shape", "Geometry"))
+    return json.dumps({"fields": [{"name": n, "type": f"esriFieldType{t}", "alias": n} for n, t in entries]})
+
+
+def feature_set(features: Iterable[tuple[Sequence[Sequence[float]], dict[str, Any]]]) -> dict[str, str]:
+    """The answer of vectorize for outlines given as (y, x) pairs with their attributes."""
+    written = [
+        {"attributes": attributes, "geometry": {"rings": [[[float(x), float(y)] for y, x in outline]]}}
+        for outline, attributes in features
+    ]
+    return {"output_vectors": json.dumps({"geometryType": "esriGeometryPolygon", "features": written})}
+
+
+def _child_class(definition: dict[str, Any]) -> Any:  # noqa: ANN401 - a class of the package
+    configuration = definition.get("ModelConfiguration")
+    name = configuration.get("Name") if isinstance(configuration, dict) else configuration
+    framework = definition.get("Framework")
+    if not name:
+        raise ChildError("the model definition has no ModelConfiguration, so there is no child to run")
+    path = f"{framework}.{name}" if framework else str(name)
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        top = path.split(".")[0]
+        if error.name not in (path, top) or framework is None:
+            raise
+        if top == "arcgis":
+            raise ModuleNotFoundError(
+                f"this package runs through {path}, a part of Esri's Python library arcgis, which this Python does not have",
+                name="arcgis",
+            ) from error
+        module = importlib.import_module(str(name))
+    if not hasattr(module, "ChildObjectDetector"):
+        raise ChildError(f"{module.__name__} has no class ChildObjectDetector")
+    return module.ChildObjectDetector

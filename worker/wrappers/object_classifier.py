@@ -1,0 +1,36 @@
+"""The built-in classifier: drives a child that answers a label and a score for each chip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .child import ChildWrapper, Parameter, feature_set, fields, input_parameters
+
+
+class ObjectClassifier(ChildWrapper):
+    """Classifies objects with the model of the package."""
+
+    def getParameterInfo(self) -> list[Parameter]:  # noqa: N802 - the contract's name
+        """batch_size 4, then the child's own (CONTRACT 4.1)."""
+        required = [*input_parameters("rasters"), *self.batch_size_parameter(4)]
+        answer: list[Parameter] = self.child.getParameterInfo(required)
+        return answer
+
+    def getFields(self) -> str:  # noqa: N802
+        """Confidence (text, as Esri's classifiers answer it) and Label."""
+        return fields(("Confidence", "String"), ("Label", "String"))
+
+    def vectorize(self, **blocks: tuple[np.ndarray, ...]) -> dict[str, str]:
+        """Zero what the masks exclude and run the child; surplus answers are dropped (CONTRACT 3.6)."""
+        pixels = blocks["rasters_pixels"]
+        for chip, mask in zip(pixels, blocks["rasters_mask"]):
+            chip[mask == 0] = 0
+        outlines, scores, labels = self.child.vectorize(**blocks)
+        answers = list(zip(outlines, scores, labels))[: len(pixels)]
+        return feature_set((outline, _attributes(n, score, label)) for n, (outline, score, label) in enumerate(answers, 1))
+
+
+def _attributes(number: int, score: object, label: object) -> dict[str, Any]:
+    return {"OID": number, "Confidence": str(score), "Label": label}

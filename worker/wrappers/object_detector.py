@@ -1,0 +1,43 @@
+"""The built-in detector: drives a child that answers boxes, scores and classes for a block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .child import ChildWrapper, Parameter, feature_set, fields, input_parameters, parameter
+
+
+class ObjectDetector(ChildWrapper):
+    """Detects objects with the model of the package."""
+
+    def getParameterInfo(self) -> list[Parameter]:  # noqa: N802 - the contract's name
+        """padding 0, score_threshold 0.6 and batch_size 1, then the child's own (CONTRACT 4.1)."""
+        required = [
+            *input_parameters("raster"),
+            parameter("padding", "numeric", 0, "Padding", "Pixels at the border that blocks share."),
+            parameter("score_threshold", "numeric", 0.6, "Score threshold", "Least confidence kept, 0 to 1."),
+            *self.batch_size_parameter(1),
+        ]
+        answer: list[Parameter] = self.child.getParameterInfo(required)
+        return answer
+
+    def getFields(self) -> str:  # noqa: N802
+        """Class (text) and Confidence."""
+        return fields(("Class", "String"), ("Confidence", "Double"))
+
+    def vectorize(self, **blocks: np.ndarray) -> dict[str, str]:
+        """Zero what the mask excludes, run the child, name the classes by their place in Classes (from 1)."""
+        blocks["raster_pixels"][blocks["raster_mask"] == 0] = 0
+        outlines, scores, classes = self.child.vectorize(**blocks)
+        return feature_set(
+            (outline, {"OID": number, "Class": self._class_name(int(index)), "Confidence": float(score)})
+            for number, (outline, score, index) in enumerate(zip(outlines, scores, classes), 1)
+        )
+
+    def _class_name(self, index: int) -> str:
+        listed: list[dict[str, Any]] = self.definition.get("Classes", [])
+        if 1 <= index <= len(listed):
+            return str(listed[index - 1].get("Name", listed[index - 1].get("ClassName", index)))
+        return str(index)
