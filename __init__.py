@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from .provider.plugin import DeepLearningPackagesPlugin
 
 
-def classFactory(iface: Any) -> DeepLearningPackagesPlugin:  # noqa: ANN401, N802 - QGIS's name and object
-    """Create the plugin; QGIS calls this. `iface` is None in qgis_process."""
+def classFactory(_iface: Any) -> DeepLearningPackagesPlugin:  # noqa: ANN401 - QGIS's name and object
+    """Create the plugin; QGIS calls this."""
     from .provider.plugin import DeepLearningPackagesPlugin
 
-    return DeepLearningPackagesPlugin(iface)
+    return DeepLearningPackagesPlugin()

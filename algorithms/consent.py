@@ -1,4 +1,4 @@
-"""Whether a package may run where no sandbox contains it. The desktop sets the question; without one, a notice goes to the log."""
+"""Whether a package may run where no sandbox contains it: the desktop asks; without one, the log tells."""
 
 from __future__ import annotations
 

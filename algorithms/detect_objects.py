@@ -65,13 +65,13 @@ class DetectObjects(QgsProcessingAlgorithm):
         self._cell_size: float | None = None
         self._extent: tuple[float, float, float, float] | None = None
 
-    def createInstance(self) -> DetectObjects:  # noqa: N802 - QGIS's names from here on
+    def createInstance(self) -> DetectObjects:
         return DetectObjects()
 
     def name(self) -> str:
         return "detectobjects"
 
-    def displayName(self) -> str:  # noqa: N802
+    def displayName(self) -> str:
         return tr("Detect objects using deep learning")
 
     def icon(self) -> QIcon:
@@ -80,10 +80,10 @@ class DetectObjects(QgsProcessingAlgorithm):
     def tags(self) -> list[str]:
         return tr("dlpk,emd,arcgis,object detection,deep learning,neural network,inference,torch,gpu,ai").split(",")
 
-    def shortDescription(self) -> str:  # noqa: N802
+    def shortDescription(self) -> str:
         return tr("Runs a deep learning package (.dlpk) over a raster and makes a feature of every object it finds.")
 
-    def shortHelpString(self) -> str:  # noqa: N802
+    def shortHelpString(self) -> str:
         return tr(
             "Runs a trained model from an ArcGIS deep learning package (.dlpk, .emd or an unpacked folder) over a raster and "
             "makes a point, box or polygon of every object it finds, with its class and confidence.\n\n"
@@ -94,7 +94,7 @@ class DetectObjects(QgsProcessingAlgorithm):
             "removes the less confident of two features that overlap by more than the maximum overlap ratio."
         )
 
-    def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:  # noqa: ARG002, N802
+    def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         for parameter, text in (*self._main_parameters(), *self._advanced_parameters()):
             parameter.setHelp(text)
             self.addParameter(parameter)
@@ -147,7 +147,7 @@ class DetectObjects(QgsProcessingAlgorithm):
             parameter.setFlags(parameter.flags() | Qgis.ProcessingParameterFlag.Advanced)
         return advanced
 
-    def checkParameterValues(self, parameters: dict[str, Any], context: QgsProcessingContext) -> tuple[bool, str]:  # noqa: N802
+    def checkParameterValues(self, parameters: dict[str, Any], context: QgsProcessingContext) -> tuple[bool, str]:
         """All checks that need no code of the package. INPUT takes more than its stock type would accept."""
         try:
             self._check(parameters, context)
@@ -156,7 +156,9 @@ class DetectObjects(QgsProcessingAlgorithm):
         for definition in self.parameterDefinitions():
             name = definition.name()
             if name != self.INPUT and not definition.checkValueIsAcceptable(parameters.get(name), context):
-                text = tr("The value {value} of {name} cannot be used.", value=parameters.get(name), name=definition.description())
+                text = tr(
+                    "The value {value} of {name} cannot be used.", value=parameters.get(name), name=definition.description()
+                )
                 return False, text
         return True, ""
 
@@ -178,7 +180,7 @@ class DetectObjects(QgsProcessingAlgorithm):
         if reason := why_not_writable(parameters.get(self.OUTPUT)):
             raise QgsProcessingException(reason)
 
-    def sinkProperties(  # noqa: N802
+    def sinkProperties(
         self, sink: str, parameters: dict[str, Any], context: QgsProcessingContext, source: dict[str, Any]
     ) -> QgsProcessingAlgorithm.VectorProperties:
         """What is known before the package has run: enough to map fields onto an existing layer."""
@@ -193,7 +195,7 @@ class DetectObjects(QgsProcessingAlgorithm):
             properties.availability = Qgis.ProcessingPropertyAvailability.Available
         return properties
 
-    def prepareAlgorithm(  # noqa: N802
+    def prepareAlgorithm(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
         """Resolve layers and extents, which only the main thread may do."""
@@ -211,7 +213,7 @@ class DetectObjects(QgsProcessingAlgorithm):
             self._extent = (rectangle.xMinimum(), rectangle.yMinimum(), rectangle.xMaximum(), rectangle.yMaximum())
         return True
 
-    def processAlgorithm(  # noqa: N802
+    def processAlgorithm(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, Any]:
         """Run the plan and write what it found."""

@@ -75,7 +75,7 @@ def write(
     converters = [(field.name, _CONVERTERS[field.kind]) for field in fields]
     layout = qgis_fields(fields)
     for detections in batches:
-        for wkb, row in zip(to_wkb(detections.geometries), detections.rows()):
+        for wkb, row in zip(to_wkb(detections.geometries, output_dimension=2), detections.rows()):
             feature = QgsFeature(layout)
             geometry = QgsGeometry()
             geometry.fromWkb(wkb)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -112,7 +114,8 @@ def _engine() -> Callable[..., ExitStack]:
         InferenceError: shapely is missing or too old.
     """
     try:
-        import shapely
+        with _own_libraries_first():
+            import shapely
 
         found = shapely.__version__
     except ImportError:
@@ -126,3 +129,21 @@ def _engine() -> Callable[..., ExitStack]:
     from ..inference.run import run_plan
 
     return run_plan  # type: ignore[return-value]
+
+
+@contextmanager
+def _own_libraries_first() -> Iterator[None]:
+    """Let an extension use the libraries that it brings.
+
+    QGIS has loaded GEOS already. Without this, shapely would call that one, though it may be older than the one
+    that shapely was built for.
+    """
+    if not hasattr(os, "RTLD_DEEPBIND"):
+        yield
+        return
+    flags = sys.getdlopenflags()
+    sys.setdlopenflags(flags | os.RTLD_DEEPBIND)
+    try:
+        yield
+    finally:
+        sys.setdlopenflags(flags)

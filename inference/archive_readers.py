@@ -77,8 +77,7 @@ class _ZipReader:
 
     def members(self) -> list[Member]:
         return [
-            Member(entry.filename, entry.is_dir(), stat.S_ISLNK(entry.external_attr >> 16))
-            for entry in self._zipped.infolist()
+            Member(entry.filename, entry.is_dir(), stat.S_ISLNK(entry.external_attr >> 16)) for entry in self._zipped.infolist()
         ]
 
     def read(self, member: Member) -> Iterator[bytes]:
@@ -140,7 +139,7 @@ class _GdalReader:
 
 
 def _run_for_text(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
         lines = (done.stderr + done.stdout).decode(errors="replace").strip().splitlines()
         raise OSError(lines[-1] if lines else f"{command[0]} failed")
@@ -148,7 +147,7 @@ def _run_for_text(command: list[str]) -> str:
 
 
 def _run_for_content(command: list[str]) -> Iterator[bytes]:
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
         yield from _chunks(process.stdout)
     if process.returncode != 0:
         raise OSError(f"{command[0]} ended with status {process.returncode}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,7 +102,7 @@ def _nonsense(name: str, value: object, why: str) -> ConfigurationError:
 
 
 def _whole(value: object, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or value not in (int(value),):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value != int(value):
         raise _nonsense(name, value, tr("it must be a whole number of pixels"))
     return int(value)
 

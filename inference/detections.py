@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from .grid import Affine, Window
 
@@ -23,15 +24,15 @@ class Detections:
         attributes: One list a column, by name.
     """
 
-    geometries: np.ndarray
-    confidence: np.ndarray
-    classes: np.ndarray
+    geometries: NDArray[Any]
+    confidence: NDArray[Any]
+    classes: NDArray[Any]
     attributes: dict[str, list[Any]]
 
     def __len__(self) -> int:
         return len(self.geometries)
 
-    def kept(self, keep: np.ndarray) -> Detections:
+    def kept(self, keep: NDArray[Any]) -> Detections:
         """The entries where `keep` (bool) is true."""
         if keep.all():
             return self
@@ -49,10 +50,11 @@ class Detections:
 
 def in_grid(detections: Detections, core: Window) -> Detections:
     """Move detections of a block into pixels of the grid: the block's x = y = 0 is its core's first pixel."""
-    return replace(detections, geometries=shapely.transform(detections.geometries, lambda xy: xy + (core.column, core.row)))
+    shift = np.array([core.column, core.row], float)
+    return replace(detections, geometries=shapely.transform(detections.geometries, lambda xy: xy + shift))
 
 
-def inside(detections: Detections, extent: Window) -> np.ndarray:
+def inside(detections: Detections, extent: Window) -> NDArray[Any]:
     """Which detections (in pixels of the grid) have their inner point in the extent; those count whole."""
     left, top = extent.column, extent.row
     right, bottom = left + extent.width, top + extent.height
@@ -63,7 +65,7 @@ def inside(detections: Detections, extent: Window) -> np.ndarray:
         points = shapely.get_coordinates(shapely.point_on_surface(detections.geometries[crossing]))
         x, y = points[:, 0], points[:, 1]
         within[crossing] = (x >= left) & (x < right) & (y >= top) & (y < bottom)
-    return within
+    return np.asarray(within)
 
 
 def georeferenced(detections: Detections, affine: Affine) -> Detections:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from ..worker.protocol import ProtocolError, parse
 from .detections import Detections
@@ -57,7 +58,7 @@ class FeatureSetDecoder:
         rows = [attributes for (_, attributes), kept in zip(parsed, keep) if kept]
         return self._detections(geometries[keep], rows)
 
-    def _geometries(self, raw: list[dict[str, Any]]) -> np.ndarray:
+    def _geometries(self, raw: list[dict[str, Any]]) -> NDArray[Any]:
         """Geometries, None where one cannot be used."""
         if self.geometry_type == 4:  # noqa: PLR2004 - polygons, the contract's number
             return self._polygons(raw)
@@ -77,10 +78,11 @@ class FeatureSetDecoder:
         lines = [line for line in map(_pairs, geometry.get("paths") or []) if line is not None and len(line) > 1]
         return shapely.LineString(max(lines, key=len)) if lines else None
 
-    def _polygons(self, raw: list[dict[str, Any]]) -> np.ndarray:
+    def _polygons(self, raw: list[dict[str, Any]]) -> NDArray[Any]:
         """Polygons from rings, the first of which is the outer one; built in one call for all features."""
         coordinates: Coordinates = []
-        ring_of, polygon_of = [], []
+        ring_of: list[int] = []
+        polygon_of: list[int] = []
         for place, geometry in enumerate(raw):
             for number, ring in enumerate(geometry.get("rings") or []):
                 points = _ring(ring)
@@ -97,7 +99,7 @@ class FeatureSetDecoder:
             shapely.polygons(rings, indices=np.array(polygon_of), out=polygons)
         return self._repaired(polygons)
 
-    def _repaired(self, polygons: np.ndarray) -> np.ndarray:
+    def _repaired(self, polygons: NDArray[Any]) -> NDArray[Any]:
         """Mend self-crossing outlines (the largest part stays) and drop what has no area."""
         present = ~shapely.is_missing(polygons)
         broken = np.flatnonzero(present & ~shapely.is_valid(polygons))
@@ -109,7 +111,7 @@ class FeatureSetDecoder:
         self.problems[tr("repaired, as their outline crossed itself")] += int((~shapely.is_missing(polygons[broken])).sum())
         return polygons
 
-    def _detections(self, geometries: np.ndarray, rows: list[dict[str, Any]]) -> Detections:
+    def _detections(self, geometries: NDArray[Any], rows: list[dict[str, Any]]) -> Detections:
         columns: dict[str, list[Any]] = {declared.name: [None] * len(rows) for declared in self.fields.values()}
         for place, attributes in enumerate(rows):
             for name, value in attributes.items():
@@ -131,7 +133,7 @@ class FeatureSetDecoder:
             return columns[found]
         return [None] * max(map(len, columns.values()), default=0)
 
-    def _classes(self, columns: dict[str, list[Any]], count: int) -> np.ndarray:
+    def _classes(self, columns: dict[str, list[Any]], count: int) -> NDArray[Any]:
         """CONTRACT 6: the class field, else Classvalue, else Value, else all are of one class."""
         wanted = (self.class_field,) if self.class_field else CLASS_FALLBACKS
         found = next((name for name in (find_name(columns, want) for want in wanted) if name is not None), None)
@@ -178,8 +180,8 @@ def _ring(value: object) -> Coordinates | None:
 
 
 def _largest_polygon(geometry: shapely.Geometry) -> shapely.Polygon | None:
-    parts = shapely.get_parts(geometry)
-    polygons = [part for part in np.concatenate([shapely.get_parts(part) for part in parts]) if part.geom_type == "Polygon"] if len(parts) else []  # fmt: skip
+    parts = shapely.get_parts(shapely.get_parts(geometry))  # a collection may hold multipolygons
+    polygons = [part for part in parts if part.geom_type == "Polygon"]
     return max(polygons, key=lambda polygon: polygon.area, default=None)
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from osgeo import gdal, gdal_array
 
 from .errors import RasterError
@@ -88,7 +89,7 @@ class GdalRaster:
             ) from error  # fmt: skip
         return float(low), float(high)
 
-    def read(self, window: Window, bands: tuple[int, ...], out: np.ndarray, mask: np.ndarray) -> Validity:
+    def read(self, window: Window, bands: tuple[int, ...], out: NDArray[Any], mask: NDArray[Any]) -> Validity:
         """See RasterSource."""
         inside = window.intersection(self._grid.window)
         whole = inside == window
@@ -111,8 +112,8 @@ class GdalRaster:
         self,
         inside: Window,
         bands: tuple[int, ...],
-        pixels: np.ndarray,
-        mask: np.ndarray,
+        pixels: NDArray[Any],
+        mask: NDArray[Any],
         place: tuple[slice, slice],
         whole: bool,
     ) -> Validity:
@@ -139,7 +140,7 @@ class GdalRaster:
         flags: int = self._dataset.GetRasterBand(band + 1).GetMaskFlags()
         return flags
 
-    def _read_mask_plane(self, window: Window, band: int | None, plane: np.ndarray) -> None:
+    def _read_mask_plane(self, window: Window, band: int | None, plane: NDArray[Any]) -> None:
         if band is None:
             plane[...] = 1
             return
@@ -149,7 +150,7 @@ class GdalRaster:
         self._checked(read, window, handle, *source, window.width, window.height, buf_obj=plane)
         np.minimum(plane, 1, out=plane)
 
-    def _read_pixels(self, window: Window, bands: tuple[int, ...], target: np.ndarray) -> None:
+    def _read_pixels(self, window: Window, bands: tuple[int, ...], target: NDArray[Any]) -> None:
         self._checked(
             gdal_array.DatasetReadAsArray, window, self._dataset, *self._source_window(window), target,
             window.width, window.height, resample_alg=self._resampling(), band_list=[band + 1 for band in bands],
@@ -189,9 +190,7 @@ def _open(path: str) -> gdal.Dataset:
     if dataset is None:
         raise RasterError(tr("The raster {path} cannot be opened: {error}.", path=path, error=reason or tr("unknown format")))
     if dataset.RasterCount == 0:
-        raise RasterError(
-            tr("{path} has no bands of its own. If it holds several rasters, choose one of them.", path=path)
-        )
+        raise RasterError(tr("{path} has no bands of its own. If it holds several rasters, choose one of them.", path=path))
     return dataset
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import RasterError
 from .translation import tr
@@ -42,7 +44,7 @@ class Affine:
     column_y: float
     row_y: float
 
-    def apply(self, pixels: np.ndarray) -> np.ndarray:
+    def apply(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Map coordinates (n, 2) of pixel coordinates (n, 2)."""
         columns, rows = pixels[:, 0], pixels[:, 1]
         mapped = np.empty_like(pixels, dtype=float)
@@ -50,7 +52,7 @@ class Affine:
         mapped[:, 1] = self.y + columns * self.column_y + rows * self.row_y
         return mapped
 
-    def invert(self, points: np.ndarray) -> np.ndarray:
+    def invert(self, points: NDArray[Any]) -> NDArray[Any]:
         """Pixel coordinates (n, 2) of map coordinates (n, 2)."""
         determinant = self.column_x * self.row_y - self.row_x * self.column_y
         x, y = points[:, 0] - self.x, points[:, 1] - self.y

@@ -75,7 +75,7 @@ def _probed(path: str, inherits_path: bool) -> Interpreter:
         environment.pop("PYTHONPATH", None)
     environment.pop("PYTHONHOME", None)
     try:
-        done = subprocess.run(  # noqa: S603 - the user's own choice of a program
+        done = subprocess.run(
             [path, "-c", _PROBE], env=environment, capture_output=True, stdin=subprocess.DEVNULL,
             timeout=PROBE_SECONDS, check=True, text=True,
         )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import shapely
@@ -64,7 +63,7 @@ class Journal:
         if detections is None or not len(detections):
             self._write(_INSERT, (*place, None if detections is None else 0, *[None] * 5))
             return
-        geometries = shapely.to_wkb(detections.geometries)
+        geometries = shapely.to_wkb(detections.geometries, output_dimension=2)
         lengths = np.array([len(wkb) for wkb in geometries], np.uint32)
         classes, attributes = json.dumps(list(detections.classes)), json.dumps(detections.attributes, default=str)
         values = (len(detections), lengths.tobytes(), b"".join(geometries), detections.confidence.tobytes(), classes, attributes)
@@ -78,7 +77,7 @@ class Journal:
     def blocks(self, with_attributes: bool = True) -> Iterator[Detections]:
         """The detections of each block that has some, row by row."""
         columns = "lengths, geometries, confidence, classes" + (", attributes" if with_attributes else "")
-        query = f"SELECT {columns} FROM blocks WHERE count > 0 ORDER BY row, column"  # noqa: S608 - no user's text
+        query = f"SELECT {columns} FROM blocks WHERE count > 0 ORDER BY row, column"  # nosec B608 - no user's text
         for lengths, geometries, confidence, classes, *attributes in self._database.execute(query):
             ends = np.cumsum(np.frombuffer(lengths, np.uint32), dtype=np.int64)
             starts = ends - np.frombuffer(lengths, np.uint32)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
+from numpy.typing import NDArray
 
 from .grid import Grid, Window
 
@@ -35,7 +35,7 @@ class RasterSource(Protocol):
     def value_range(self, band: int) -> tuple[float, float]:
         """Lowest and highest value of a band (from 0), the same for every window."""
 
-    def read(self, window: Window, bands: tuple[int, ...], out: np.ndarray, mask: np.ndarray) -> Validity:
+    def read(self, window: Window, bands: tuple[int, ...], out: NDArray[Any], mask: NDArray[Any]) -> Validity:
         """Read pixels; what lies beyond the raster becomes 0, and 0 in the mask.
 
         Args:

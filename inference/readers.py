@@ -6,8 +6,10 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .blocks import Block
 from .errors import RasterError
@@ -29,8 +31,8 @@ class BlockRead:
 class Scaling:
     """Linear scaling of pixels to the model's data range (CONTRACT 3.4), one factor and offset a band."""
 
-    factors: np.ndarray
-    offsets: np.ndarray
+    factors: NDArray[Any]
+    offsets: NDArray[Any]
 
     @classmethod
     def of(cls, source: RasterSource, bands: tuple[int, ...], data_range: tuple[float, float]) -> Scaling:
@@ -41,7 +43,7 @@ class Scaling:
         factors = np.divide(high - low, span, out=np.zeros_like(span), where=span > 0)
         return cls(factors, low - ranges[:, 0] * factors)
 
-    def apply(self, raw: np.ndarray, out: np.ndarray) -> None:
+    def apply(self, raw: NDArray[Any], out: NDArray[Any]) -> None:
         """Scale pixels (bands, height, width) into a float32 array."""
         np.multiply(raw, self.factors[:, None, None], out=out, casting="unsafe")
         out += self.offsets[:, None, None].astype(out.dtype)
@@ -77,7 +79,7 @@ class Readers:
 
     @property
     def dtype(self) -> str:
-        """numpy's name of the dtype of blocks in slots."""
+        """Numpy's name of the dtype of blocks in slots."""
         return "float32" if self._scaling is not None else self._source.grid.dtype
 
     @property

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .arguments import scalars as scalars_of
 from .blocks import BlockGrid
@@ -20,7 +22,7 @@ from .journal import Journal
 from .pipeline import IN_FLIGHT, Pipeline, Statistics
 from .plan import InferencePlan
 from .raster_function import FunctionAnswers, RasterFunction
-from .readers import BlockRead, Readers, Scaling
+from .readers import Readers, Scaling
 from .slots import Slots
 from .suppression import KEPT, suppress
 from .translation import tr
@@ -46,7 +48,7 @@ class InferenceResult:
     statistics: Statistics
     count: int
     _journal: Journal
-    _keep: np.ndarray
+    _keep: NDArray[Any]
 
     def detections(self) -> Iterator[Detections]:
         """What stays, block by block in the order of the raster, in map coordinates."""
@@ -109,9 +111,7 @@ def _started(plan: InferencePlan, slots: Slots, feedback: Feedback, stack: ExitS
     return function
 
 
-def _configured(
-    plan: InferencePlan, function: RasterFunction, feedback: Feedback
-) -> tuple[dict[str, str], FunctionAnswers]:
+def _configured(plan: InferencePlan, function: RasterFunction, feedback: Feedback) -> tuple[dict[str, str], FunctionAnswers]:
     """Load the package in the first worker and agree on the arguments."""
     feedback.info(tr("Package: {name} ({source}), sha256 {hash}", name=plan.package.definition.name,
                      source=plan.package.source, hash=plan.package.sha256))  # fmt: skip
@@ -142,7 +142,10 @@ def _check_suppression(plan: InferencePlan, answers: FunctionAnswers) -> None:
     if plan.suppression is None:
         return
     names = [field.name for field in answers.fields]
-    for name, parameter in ((plan.suppression.confidence_field, "CONFIDENCE_FIELD"), (plan.suppression.class_field, "CLASS_FIELD")):
+    for name, parameter in (
+        (plan.suppression.confidence_field, "CONFIDENCE_FIELD"),
+        (plan.suppression.class_field, "CLASS_FIELD"),
+    ):
         if name and find_name(names, name) is None:
             raise ArgumentValueError(
                 tr("{parameter} is {name}, but the model gives only these fields: {names}. Choose one of them, or switch "
@@ -213,7 +216,7 @@ def _announce(plan: InferencePlan, blocks: BlockGrid, bands: tuple[int, ...], wo
         feedback.info(tr("Inference processes: {count}", count=workers))
 
 
-def _kept(plan: InferencePlan, journal: Journal, feedback: Feedback) -> np.ndarray:
+def _kept(plan: InferencePlan, journal: Journal, feedback: Feedback) -> NDArray[Any]:
     """Which detections of the journal stay (bool, in its order)."""
     stop_if_canceled(feedback)
     blocks = list(journal.blocks(with_attributes=False))
@@ -224,7 +227,7 @@ def _kept(plan: InferencePlan, journal: Journal, feedback: Feedback) -> np.ndarr
     confidence = np.concatenate([block.confidence for block in blocks])
     classes = np.concatenate([block.classes for block in blocks])
     if plan.suppression is not None:
-        keep: np.ndarray = suppress(geometries, confidence, classes, plan.suppression.max_overlap) == KEPT
+        keep: NDArray[Any] = suppress(geometries, confidence, classes, plan.suppression.max_overlap) == KEPT
         return keep
     block_of = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
     suppressor = suppress(geometries, confidence, classes, DUPLICATE_OVERLAP)

@@ -51,7 +51,7 @@ class Sandbox:
         for pattern in _GPU_DEVICES:
             for device in sorted(glob.glob(pattern)):
                 options += ["--dev-bind-try", device, device]
-        options += ["--tmpfs", "/tmp", "--tmpfs", home]  # noqa: S108 - the sandbox's own
+        options += ["--tmpfs", "/tmp", "--tmpfs", home]  # nosec B108 - the sandbox's own
         for folder in _outermost(folders):
             options += ["--ro-bind", str(folder), str(folder)]
         return [self.program, *options, "--chdir", "/", "--", *command]
@@ -72,7 +72,7 @@ def find_sandbox() -> Sandbox:
 def _why_it_fails(program: str) -> str:
     command = Sandbox(program, "").wrap(["/bin/true"], ())
     try:
-        done = subprocess.run(  # noqa: S603 - bubblewrap itself
+        done = subprocess.run(
             command, capture_output=True, stdin=subprocess.DEVNULL, timeout=PROBE_SECONDS, check=False, text=True
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -88,4 +88,6 @@ def _outermost(folders: Iterable[Path]) -> list[Path]:
     hidden = (Path("/"), home, *home.parents)
     wanted = {path for folder in folders for path in (Path(os.path.abspath(folder)), folder.resolve()) if path not in hidden}
     seen = [*map(Path, _SYSTEM), *wanted]
-    return sorted(folder for folder in wanted if not any(other in folder.parents for other in seen) and folder not in map(Path, _SYSTEM))
+    return sorted(
+        folder for folder in wanted if not any(other in folder.parents for other in seen) and folder not in map(Path, _SYSTEM)
+    )

@@ -9,14 +9,16 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..worker.protocol import mask_offset
 from .errors import WorkerError
 from .translation import tr
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's shared memory, not a place for named files
+SHARED_MEMORY = Path("/dev/shm")  # nosec B108 - the kernel's shared memory, not a place for named files
 SHARE_OF_MEMORY = 4
 """Slots take at most this fraction of the memory that is free."""
 
@@ -60,7 +62,8 @@ class Slots:
         """Make slots; may be called once.
 
         Args:
-            pixel_bytes, mask_bytes: Of one block.
+            pixel_bytes: Pixels of one block.
+            mask_bytes: Mask of one block.
             wanted: Slots that keep everyone busy.
             least: Slots without which the run cannot go on.
 
@@ -85,11 +88,11 @@ class Slots:
             os.ftruncate(self._chosen.descriptor, self.total_bytes)
         self._memory = mmap.mmap(self._chosen.descriptor, self.total_bytes)
 
-    def pixels(self, slot: int, shape: tuple[int, int, int], dtype: str) -> np.ndarray:
+    def pixels(self, slot: int, shape: tuple[int, int, int], dtype: str) -> NDArray[Any]:
         """The pixels of a slot as an array that can be written."""
         return self._array(slot * self.slot_bytes, shape, dtype)
 
-    def mask(self, slot: int, shape: tuple[int, int, int], pixel_bytes: int) -> np.ndarray:
+    def mask(self, slot: int, shape: tuple[int, int, int], pixel_bytes: int) -> NDArray[Any]:
         """The mask of a slot (uint8) as an array that can be written."""
         return self._array(slot * self.slot_bytes + mask_offset(pixel_bytes), shape, "uint8")
 
@@ -102,7 +105,7 @@ class Slots:
                 Path(file.path).unlink(missing_ok=True)
         self._files = []
 
-    def _array(self, start: int, shape: tuple[int, int, int], dtype: str) -> np.ndarray:
+    def _array(self, start: int, shape: tuple[int, int, int], dtype: str) -> NDArray[Any]:
         if self._memory is None:
             raise ValueError("the slots are not allocated")
         return np.frombuffer(self._memory, dtype, int(np.prod(shape)), start).reshape(shape)
@@ -150,14 +153,12 @@ def free_memory() -> int:
 def _free_memory_of_windows() -> int:
     import ctypes
 
+    names = ("total", "free", "total_page", "free_page", "total_virtual", "free_virtual", "extended")
+
     class Status(ctypes.Structure):
         """MEMORYSTATUSEX of the Windows API."""
 
-        _fields_ = [
-            ("length", ctypes.c_ulong),
-            ("load", ctypes.c_ulong),
-            *((name, ctypes.c_ulonglong) for name in ("total", "free", "total_page", "free_page", "total_virtual", "free_virtual", "extended")),
-        ]  # fmt: skip
+        _fields_ = (("length", ctypes.c_ulong), ("load", ctypes.c_ulong), *((name, ctypes.c_ulonglong) for name in names))
 
     status = Status(length=ctypes.sizeof(Status))
     ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # type: ignore[attr-defined]

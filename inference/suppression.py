@@ -8,11 +8,13 @@ the pairs in memory stay bounded, as the crowd dies with its best.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 ROUNDING = 1e-9
 """Overlap ratio that counts as touching: edges of neighbouring blocks differ by the rounding of coordinates."""
@@ -22,7 +24,7 @@ SAMPLE = 64
 KEPT = -1
 
 
-def suppress(geometries: np.ndarray, confidence: np.ndarray, classes: np.ndarray, max_overlap: float) -> np.ndarray:
+def suppress(geometries: NDArray[Any], confidence: NDArray[Any], classes: NDArray[Any], max_overlap: float) -> NDArray[Any]:
     """Find which features a better one suppresses.
 
     Args:
@@ -51,14 +53,14 @@ def suppress(geometries: np.ndarray, confidence: np.ndarray, classes: np.ndarray
 class _Shapes:
     """Geometries with what the comparison of pairs needs."""
 
-    geometries: np.ndarray
-    bounds: np.ndarray
-    area: np.ndarray
-    is_box: np.ndarray
-    curve: np.ndarray
+    geometries: NDArray[Any]
+    bounds: NDArray[Any]
+    area: NDArray[Any]
+    is_box: NDArray[Any]
+    curve: NDArray[Any]
 
     @classmethod
-    def of(cls, geometries: np.ndarray) -> _Shapes:
+    def of(cls, geometries: NDArray[Any]) -> _Shapes:
         invalid = ~shapely.is_valid(geometries)
         if invalid.any():
             geometries = geometries.copy()
@@ -69,7 +71,7 @@ class _Shapes:
         is_box = five & (np.abs(area - envelope) <= 1e-9 * envelope) & (area > 0)
         return cls(geometries, bounds, area, is_box, _along_curve(bounds))
 
-    def ratio(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    def ratio(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
         """Intersection over union of pairs of indices; 1 for equal features without area."""
         a, b = self.bounds[first], self.bounds[second]
         width = np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0])
@@ -84,36 +86,36 @@ class _Shapes:
         flat = np.flatnonzero(union <= 0)
         if len(flat):
             ratio[flat] = shapely.equals(self.geometries[first[flat]], self.geometries[second[flat]])
-        return ratio
+        return np.asarray(ratio)
 
 
-def _along_curve(bounds: np.ndarray) -> np.ndarray:
+def _along_curve(bounds: NDArray[Any]) -> NDArray[Any]:
     """Places of features along Morton's curve, on which neighbours in the plane are mostly neighbours."""
     low = bounds[:, :2]
     span = np.maximum(np.ptp(low, axis=0), 1e-300)
     cells = ((low - low.min(axis=0)) / span * 0xFFFF).astype(np.uint64)
     for shift, pattern in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
         cells = (cells | (cells << np.uint64(shift))) & np.uint64(pattern)
-    return cells[:, 0] | (cells[:, 1] << np.uint64(1))
+    return np.asarray(cells[:, 0] | (cells[:, 1] << np.uint64(1)))
 
 
-def _ranked(shapes: _Shapes, confidence: np.ndarray) -> np.ndarray:
+def _ranked(shapes: _Shapes, confidence: NDArray[Any]) -> NDArray[Any]:
     """Indices from best to worst."""
     score = np.where(np.isnan(confidence), -np.inf, confidence)
     index = np.arange(len(score))
-    return np.lexsort((index, shapes.bounds[:, 0], shapes.bounds[:, 1], -shapes.area, -score))
+    return np.asarray(np.lexsort((index, shapes.bounds[:, 0], shapes.bounds[:, 1], -shapes.area, -score)))
 
 
 def _pass(
-    shapes: _Shapes, ranked: np.ndarray, groups: np.ndarray, max_overlap: float, suppressor: np.ndarray
-) -> np.ndarray:
+    shapes: _Shapes, ranked: NDArray[Any], groups: NDArray[Any], max_overlap: float, suppressor: NDArray[Any]
+) -> NDArray[Any]:
     """One greedy pass over features given best first; only features of one group suppress each other.
 
     Returns:
         The features that stay, best first.
     """
     threshold, alive, size = max_overlap + ROUNDING, ranked, FIRST_HEAD
-    kept: list[np.ndarray] = []
+    kept: list[NDArray[Any]] = []
     while len(alive):
         tree, head = _head(shapes, alive, size)
         decided = _decide(shapes, tree, head, groups, threshold)
@@ -130,7 +132,7 @@ def _pass(
     return np.concatenate(kept) if kept else ranked
 
 
-def _head(shapes: _Shapes, alive: np.ndarray, size: int) -> tuple[shapely.STRtree, np.ndarray]:
+def _head(shapes: _Shapes, alive: NDArray[Any], size: int) -> tuple[shapely.STRtree, NDArray[Any]]:
     """The best features, no more than have PAIR_BUDGET pairs among them, and a tree of them."""
     while True:
         head = alive[:size]
@@ -143,18 +145,18 @@ def _head(shapes: _Shapes, alive: np.ndarray, size: int) -> tuple[shapely.STRtre
 
 
 def _overlaps(
-    shapes: _Shapes, tree: shapely.STRtree, members: np.ndarray, asked: np.ndarray, groups: np.ndarray, threshold: float
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    shapes: _Shapes, tree: shapely.STRtree, members: NDArray[Any], asked: NDArray[Any], groups: NDArray[Any], threshold: float
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Pairs (place in asked, place in members) that overlap more than the threshold, within one group, in portions.
 
     Neighbours are asked for one after another, which keeps the tree's nodes in the processor's cache.
     """
-    step = SAMPLE
+    portions = _Portions(len(asked))
     order = np.argsort(shapes.curve[asked])
     asked = asked[order]
-    for start, stop in _portions(len(asked), lambda: step):
+    for start, stop in portions:
         near = tree.query(shapes.geometries[asked[start:stop]])
-        step = max(SAMPLE, min(int(PAIR_BUDGET / 4 / max(near.shape[1] / (stop - start), 1)), 200_000))
+        portions.step = max(SAMPLE, min(int(PAIR_BUDGET / 4 / max(near.shape[1] / (stop - start), 1)), 200_000))
         first, second = near[0] + start, near[1]
         same = groups[asked[first]] == groups[members[second]]
         first, second = first[same], second[same]
@@ -164,18 +166,22 @@ def _overlaps(
         yield order[first[over]], second[over]
 
 
-def _portions(count: int, step: Callable[[], int]) -> Iterator[tuple[int, int]]:
-    """Ranges that cover a count; each asks anew how long it may be."""
-    start = 0
-    while start < count:
-        stop = min(start + step(), count)
-        yield start, stop
-        start = stop
+class _Portions:
+    """Ranges that cover a count; their length may change on the way."""
+
+    def __init__(self, count: int) -> None:
+        self.step = SAMPLE
+        self._count = count
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        start = 0
+        while start < self._count:
+            stop = min(start + self.step, self._count)
+            yield start, stop
+            start = stop
 
 
-def _decide(
-    shapes: _Shapes, tree: shapely.STRtree, head: np.ndarray, groups: np.ndarray, threshold: float
-) -> np.ndarray:
+def _decide(shapes: _Shapes, tree: shapely.STRtree, head: NDArray[Any], groups: NDArray[Any], threshold: float) -> NDArray[Any]:
     """Greedy suppression among the head (best first): the place of the suppressor of each, or KEPT."""
     better_parts, worse_parts = [], []
     for first, second in _overlaps(shapes, tree, head, head, groups, threshold):
@@ -186,7 +192,7 @@ def _decide(
     return _greedy(len(head), better, worse)
 
 
-def _greedy(count: int, better: np.ndarray, worse: np.ndarray) -> np.ndarray:
+def _greedy(count: int, better: NDArray[Any], worse: NDArray[Any]) -> NDArray[Any]:
     """Greedy choice on a graph whose nodes are numbered best first, in rounds instead of one by one.
 
     A round keeps every undecided node without an undecided better neighbour and drops the neighbours of those.
@@ -214,7 +220,7 @@ def _greedy(count: int, better: np.ndarray, worse: np.ndarray) -> np.ndarray:
     return suppressor
 
 
-def _edges(starts: np.ndarray, targets: np.ndarray, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _edges(starts: NDArray[Any], targets: NDArray[Any], nodes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """All edges that leave some nodes: sources and targets."""
     counts = starts[nodes + 1] - starts[nodes]
     total = int(counts.sum())
@@ -222,9 +228,7 @@ def _edges(starts: np.ndarray, targets: np.ndarray, nodes: np.ndarray) -> tuple[
     return np.repeat(nodes, counts), targets[offsets + np.arange(total)]
 
 
-def _killers(
-    shapes: _Shapes, best: np.ndarray, rest: np.ndarray, groups: np.ndarray, threshold: float
-) -> np.ndarray:
+def _killers(shapes: _Shapes, best: NDArray[Any], rest: NDArray[Any], groups: NDArray[Any], threshold: float) -> NDArray[Any]:
     """For each of the rest the place of the best kept feature that overlaps it too much, or KEPT."""
     killer = np.full(len(rest), KEPT, np.int64)
     if not len(rest):

@@ -16,6 +16,6 @@ def set_translator(translate: Callable[[str], str]) -> None:
     _translate = translate
 
 
-def tr(text: str, **values: object) -> str:
+def tr(text: str, /, **values: object) -> str:
     """Translate a text and fill in its {named} values."""
     return _translate(text).format(**values)

@@ -24,9 +24,29 @@ from .translation import tr
 
 PROGRAM = Path(__file__).resolve().parent.parent / "worker"
 KEPT_VARIABLES = frozenset(
-    {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH",
-     "CUDA_VISIBLE_DEVICES", "CUDA_PATH", "NVIDIA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTORCH_CUDA_ALLOC_CONF"}
-)  # fmt: skip
+    [
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "LANG",
+        "LC_ALL",
+        "LC_CTYPE",
+        "TZ",
+        "TMPDIR",
+        "TEMP",
+        "TMP",
+        "SYSTEMROOT",
+        "LD_LIBRARY_PATH",
+        "CUDA_VISIBLE_DEVICES",
+        "CUDA_PATH",
+        "NVIDIA_VISIBLE_DEVICES",
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "PYTORCH_CUDA_ALLOC_CONF",
+    ]
+)
+"""Variables of the environment that a package may see."""
 POLL_SECONDS = 0.1
 KEPT_LINES = 200
 LINE_LENGTH = 2000
@@ -71,7 +91,7 @@ class Worker:
         program = [str(self.interpreter.path), str(PROGRAM)]
         command = self.sandbox.wrap(program, (*self.interpreter.folders, *self._path_folders(), PROGRAM, *self.folders))
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - the interpreter and the sandbox that the user has
+            self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self._environment(),
                 pass_fds=self.descriptors, start_new_session=sys.platform != "win32",
             )  # fmt: skip
@@ -197,7 +217,7 @@ class Worker:
         kept = {name: value for name, value in os.environ.items() if name.upper() in KEPT_VARIABLES}
         kept |= {"LC_NUMERIC": "C", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
         if self.sandbox.program is not None:
-            kept["TMPDIR"] = "/tmp"  # noqa: S108 - the sandbox's own
+            kept["TMPDIR"] = "/tmp"  # nosec B108 - the sandbox's own
         if self.interpreter.inherits_path and "PYTHONPATH" in os.environ:
             kept["PYTHONPATH"] = os.environ["PYTHONPATH"]
         return kept

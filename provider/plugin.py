@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from qgis.core import QgsApplication, QgsSettings
 from qgis.PyQt.QtCore import QCoreApplication, QLocale, QTranslator
@@ -19,18 +18,17 @@ TRANSLATIONS = Path(__file__).parent.parent / "i18n"
 class DeepLearningPackagesPlugin:
     """Created by classFactory; QGIS calls initGui in the desktop and initProcessing alone in qgis_process."""
 
-    def __init__(self, iface: Any) -> None:  # noqa: ANN401 - QgisInterface, or None
-        self._iface = iface
+    def __init__(self) -> None:
         self._provider: DeepLearningPackagesProvider | None = None
         self._translator = QTranslator()
         self._install_translator()
 
-    def initProcessing(self) -> None:  # noqa: N802 - QGIS's name
+    def initProcessing(self) -> None:
         """Register the provider."""
         self._provider = DeepLearningPackagesProvider()
         QgsApplication.processingRegistry().addProvider(self._provider)
 
-    def initGui(self) -> None:  # noqa: N802
+    def initGui(self) -> None:
         """Register the provider, and ask the user where only a user can decide."""
         self.initProcessing()
         consent.set_question(ask)

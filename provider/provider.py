@@ -24,7 +24,7 @@ class DeepLearningPackagesProvider(QgsProcessingProvider):
         """Name in the toolbox."""
         return tr("Deep Learning Packages")
 
-    def longName(self) -> str:  # noqa: N802 - QGIS's name
+    def longName(self) -> str:
         """Name where there is room."""
         return tr("Deep Learning Packages (ArcGIS .dlpk)")
 
@@ -32,6 +32,6 @@ class DeepLearningPackagesProvider(QgsProcessingProvider):
         """Icon in the toolbox."""
         return QIcon(str(ICON))
 
-    def loadAlgorithms(self) -> None:  # noqa: N802
+    def loadAlgorithms(self) -> None:
         """Add every algorithm."""
         self.addAlgorithm(DetectObjects())

@@ -18,9 +18,7 @@ def main() -> int:
     """Import this folder as a package and serve until the host closes the pipe."""
     folder = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) != folder]
-    spec = importlib.util.spec_from_file_location(
-        NAME, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
-    )
+    spec = importlib.util.spec_from_file_location(NAME, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder])
     if spec is None or spec.loader is None:
         raise ImportError(f"{folder} is no package")
     package = importlib.util.module_from_spec(spec)

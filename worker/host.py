@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import device, shims
 from .loader import create_function
@@ -94,7 +95,7 @@ class FunctionHost:
         seconds = time.perf_counter() - began
         return {"seconds": seconds}, _feature_set(answer)
 
-    def _block(self, request: Message) -> tuple[np.ndarray, np.ndarray]:
+    def _block(self, request: Message) -> tuple[NDArray[Any], NDArray[Any]]:
         """Copy a block out of its slot: pixels (bands, height, width) in their own dtype, mask uint8 alike."""
         if self._memory is None:
             raise ContractError("a block came before the slots")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def plain(value: object, depth: int = 32) -> object:
+def plain(value: object, depth: int = 32) -> object:  # noqa: PLR0911 - one return a kind
     """Replace tuples, numpy scalars and arrays, and keys that are no strings; anything unknown becomes its text."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value

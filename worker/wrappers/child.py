@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
-from typing import Any, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 Parameter = dict[str, Any]
 
@@ -29,7 +30,7 @@ class ChildWrapper:
         self.child = _child_class(self.definition)()
         self.child.initialize(scalars["model"], True)
 
-    def getConfiguration(self, **scalars: str) -> dict[str, Any]:  # noqa: N802 - the contract's name
+    def getConfiguration(self, **scalars: str) -> dict[str, Any]:
         """The child's own configuration, with the mask asked for and DataRange passed on."""
         configuration: dict[str, Any] = dict(self.child.getConfiguration(**scalars))
         if "DataRange" in self.definition:
@@ -37,7 +38,7 @@ class ChildWrapper:
         configuration["inputMask"] = True
         return configuration
 
-    def getGeometryType(self) -> int:  # noqa: N802
+    def getGeometryType(self) -> int:
         """Polygons."""
         return 4
 

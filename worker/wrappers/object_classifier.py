@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from .child import ChildWrapper, Parameter, feature_set, fields, input_parameters
 
@@ -12,17 +12,17 @@ from .child import ChildWrapper, Parameter, feature_set, fields, input_parameter
 class ObjectClassifier(ChildWrapper):
     """Classifies objects with the model of the package."""
 
-    def getParameterInfo(self) -> list[Parameter]:  # noqa: N802 - the contract's name
+    def getParameterInfo(self) -> list[Parameter]:
         """batch_size 4, then the child's own (CONTRACT 4.1)."""
         required = [*input_parameters("rasters"), *self.batch_size_parameter(4)]
         answer: list[Parameter] = self.child.getParameterInfo(required)
         return answer
 
-    def getFields(self) -> str:  # noqa: N802
+    def getFields(self) -> str:
         """Confidence (text, as Esri's classifiers answer it) and Label."""
         return fields(("Confidence", "String"), ("Label", "String"))
 
-    def vectorize(self, **blocks: tuple[np.ndarray, ...]) -> dict[str, str]:
+    def vectorize(self, **blocks: tuple[NDArray[Any], ...]) -> dict[str, str]:
         """Zero what the masks exclude and run the child; surplus answers are dropped (CONTRACT 3.6)."""
         pixels = blocks["rasters_pixels"]
         for chip, mask in zip(pixels, blocks["rasters_mask"]):

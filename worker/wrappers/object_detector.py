@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from .child import ChildWrapper, Parameter, feature_set, fields, input_parameters, parameter
 
@@ -12,8 +12,8 @@ from .child import ChildWrapper, Parameter, feature_set, fields, input_parameter
 class ObjectDetector(ChildWrapper):
     """Detects objects with the model of the package."""
 
-    def getParameterInfo(self) -> list[Parameter]:  # noqa: N802 - the contract's name
-        """padding 0, score_threshold 0.6 and batch_size 1, then the child's own (CONTRACT 4.1)."""
+    def getParameterInfo(self) -> list[Parameter]:
+        """Padding 0, score_threshold 0.6 and batch_size 1, then the child's own (CONTRACT 4.1)."""
         required = [
             *input_parameters("raster"),
             parameter("padding", "numeric", 0, "Padding", "Pixels at the border that blocks share."),
@@ -23,11 +23,11 @@ class ObjectDetector(ChildWrapper):
         answer: list[Parameter] = self.child.getParameterInfo(required)
         return answer
 
-    def getFields(self) -> str:  # noqa: N802
+    def getFields(self) -> str:
         """Class (text) and Confidence."""
         return fields(("Class", "String"), ("Confidence", "Double"))
 
-    def vectorize(self, **blocks: np.ndarray) -> dict[str, str]:
+    def vectorize(self, **blocks: NDArray[Any]) -> dict[str, str]:
         """Zero what the mask excludes, run the child, name the classes by their place in Classes (from 1)."""
         blocks["raster_pixels"][blocks["raster_mask"] == 0] = 0
         outlines, scores, classes = self.child.vectorize(**blocks)

@@ -21,22 +21,22 @@ class ExecuteError(Exception):
     """What arcpy's tools raise."""
 
 
-def AddMessage(message: object) -> None:  # noqa: N802 - arcpy's name
+def AddMessage(message: object) -> None:
     """Write a message to the log."""
     print(message, file=sys.stderr)
 
 
-def AddWarning(message: object) -> None:  # noqa: N802
+def AddWarning(message: object) -> None:
     """Write a warning to the log."""
     print(f"Warning: {message}", file=sys.stderr)
 
 
-def AddError(message: object) -> None:  # noqa: N802
+def AddError(message: object) -> None:
     """Write an error to the log; as in arcpy it raises nothing."""
     print(f"Error: {message}", file=sys.stderr)
 
 
-def AddIDMessage(message_type: object, message_id: object, *arguments: object) -> None:  # noqa: N802
+def AddIDMessage(message_type: object, message_id: object, *arguments: object) -> None:
     """Write one of ArcGIS's numbered messages to the log."""
     print(f"{message_type} {message_id}: {', '.join(map(str, arguments))}", file=sys.stderr)
 

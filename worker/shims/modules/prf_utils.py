@@ -7,8 +7,10 @@ for the layout of mini-tiles. Coordinates are pixels, (y, x), from the top left 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def calculate_rectangle_size_from_batch_size(batch_size: int) -> tuple[int, int]:
@@ -20,21 +22,19 @@ def calculate_rectangle_size_from_batch_size(batch_size: int) -> tuple[int, int]
     return batch_size, 1
 
 
-def get_tile_size(
-    model_height: int, model_width: int, padding: int, batch_height: int, batch_width: int
-) -> tuple[int, int]:
+def get_tile_size(model_height: int, model_width: int, padding: int, batch_height: int, batch_width: int) -> tuple[int, int]:
     """Net height and width of a block of batch_height × batch_width mini-tiles."""
     return (model_height - 2 * padding) * batch_height, (model_width - 2 * padding) * batch_width
 
 
 def tile_to_batch(
-    pixel_block: np.ndarray,
+    pixel_block: NDArray[Any],
     model_height: int,
     model_width: int,
     padding: int,
     fixed_tile_size: bool = True,
     **kwargs: int,
-) -> tuple[np.ndarray, int, int]:
+) -> tuple[NDArray[Any], int, int]:
     """Cut a block (bands, height, width) into mini-tiles (n, bands, model_height, model_width), row by row."""
     bands, height, width = pixel_block.shape
     inner_height, inner_width = model_height - 2 * padding, model_width - 2 * padding
@@ -51,40 +51,38 @@ def tile_to_batch(
     return batch, rows, columns
 
 
-def batch_to_tile(batch: np.ndarray, batch_height: int, batch_width: int) -> np.ndarray:
+def batch_to_tile(batch: NDArray[Any], batch_height: int, batch_width: int) -> NDArray[Any]:
     """Join mini-tiles (n, bands, height, width) without padding to one block."""
     _, bands, height, width = batch.shape
     grid = batch[: batch_height * batch_width].reshape(batch_height, batch_width, bands, height, width)
     return grid.transpose(2, 0, 3, 1, 4).reshape(bands, batch_height * height, batch_width * width)
 
 
-def convert_bounding_boxes_to_coord_list(bounding_boxes: np.ndarray) -> list[np.ndarray]:
+def convert_bounding_boxes_to_coord_list(bounding_boxes: np.ndarray) -> list[NDArray[Any]]:
     """Corners (4, 2) as y1x1, y1x2, y2x2, y2x1 of boxes (n, 4) given as y1, x1, y2, x2."""
     boxes = np.asarray(bounding_boxes, float)
     return list(boxes[:, [0, 1, 0, 3, 2, 3, 2, 1]].reshape(-1, 4, 2))
 
 
-def remove_bbox_in_padding(
-    bounding_boxes: np.ndarray, image_height: int, image_width: int, padding: int
-) -> np.ndarray:
+def remove_bbox_in_padding(bounding_boxes: NDArray[Any], image_height: int, image_width: int, padding: int) -> NDArray[Any]:
     """Drop boxes that lie wholly in the padding of their mini-tile."""
     return bounding_boxes[_reaches_inside(bounding_boxes, image_height, image_width, padding)]
 
 
 def batch_detection_results_to_tile_results(
-    batch_bounding_boxes: list[np.ndarray],
-    batch_scores: list[np.ndarray],
-    batch_classes: list[np.ndarray],
+    batch_bounding_boxes: list[NDArray[Any]],
+    batch_scores: list[NDArray[Any]],
+    batch_classes: list[NDArray[Any]],
     image_height: int,
     image_width: int,
     padding: int,
     batch_width: int,
-) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+) -> tuple[list[NDArray[Any]], NDArray[Any], NDArray[Any]]:
     """Move the boxes of all mini-tiles into the block; scores and classes follow their boxes."""
     boxes, scores, classes = [np.empty((0, 4))], [np.empty(0)], [np.empty(0, np.uint8)]
     inner = np.array([image_height - 2 * padding, image_width - 2 * padding] * 2)
-    for index, tile_boxes in enumerate(batch_bounding_boxes):
-        tile_boxes = np.asarray(tile_boxes, float).reshape(-1, 4)
+    for index, found in enumerate(batch_bounding_boxes):
+        tile_boxes = np.asarray(found, float).reshape(-1, 4)
         keep = _reaches_inside(tile_boxes, image_height, image_width, padding)
         place = np.array(divmod(index, batch_width) * 2)
         boxes.append(tile_boxes[keep] - padding + place * inner)
@@ -93,15 +91,10 @@ def batch_detection_results_to_tile_results(
     return convert_bounding_boxes_to_coord_list(np.concatenate(boxes)), np.concatenate(scores), np.concatenate(classes)
 
 
-def get_available_device(max_memory: float = 0.8) -> int:
+def get_available_device(max_memory: float = 0.8) -> int:  # noqa: ARG001 - the interface
     """The first GPU: the host gives each process its own."""
     return 0
 
 
-def _reaches_inside(boxes: np.ndarray, height: int, width: int, padding: int) -> np.ndarray:
-    return (
-        (boxes[:, 0] < height - padding)
-        & (boxes[:, 1] < width - padding)
-        & (boxes[:, 2] > padding)
-        & (boxes[:, 3] > padding)
-    )
+def _reaches_inside(boxes: NDArray[Any], height: int, width: int, padding: int) -> NDArray[Any]:
+    return (boxes[:, 0] < height - padding) & (boxes[:, 1] < width - padding) & (boxes[:, 2] > padding) & (boxes[:, 3] > padding)

@@ -1,0 +1,40 @@
+# The commands of this project; CONTRIBUTING.md tells what each is for.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run setup-development test lint accuracy bench package translations clean
+
+help:  ## Show the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
+
+setup:
+	@bash tools/setup.sh
+
+setup-development:
+	@bash tools/setup.sh development
+
+demo: setup  ## Find the tree crowns of the sample image, into the folder demo
+	@bash tools/demo.sh
+
+run: setup  ## Open QGIS with the plugin and the sample image, in a profile of its own
+	@bash tools/run.sh
+
+test: setup-development  ## Run the tests
+	@source tools/environment.sh && QT_QPA_PLATFORM=offscreen .venv/bin/python -m pytest $(PYTEST_ARGUMENTS)
+
+lint: setup-development  ## Check style, types, imports, QGIS rules and security
+	@bash tools/lint.sh
+
+accuracy: setup  ## Compare the sample package with hand-drawn crowns (needs ../shared/data)
+	@source tools/environment.sh && QT_QPA_PLATFORM=offscreen .venv/bin/python benchmarks/accuracy.py
+
+bench: setup  ## Measure host path, pipeline, memory and suppression
+	@source tools/environment.sh && .venv/bin/python benchmarks/run.py
+
+package: setup-development  ## Build the zip for QGIS's plugin manager, into the folder build
+	@.venv/bin/python tools/package.py
+
+translations: setup-development  ## Collect the strings to translate into i18n
+	@.venv/bin/python tools/collect_strings.py
+
+clean:  ## Remove what the commands have built, but not .venv
+	rm -rf build demo benchmarks/results
