@@ -231,6 +231,7 @@ class DetectObjects(QgsProcessingAlgorithm):
             return self._write(task, parameters, context, feedback)
         finally:
             task.close()
+            plan.source.close()
 
     def _plan(self, parameters: dict[str, Any], context: QgsProcessingContext) -> InferencePlan:
         source = self._raster.source(self._cell_size)

@@ -55,7 +55,9 @@ def raster_from_value(value: Any, context: QgsProcessingContext) -> RasterInput:
     if layer is not None:
         return _from_layer(layer)
     path = str(value)
-    wkt = GdalRaster(path).grid.crs
+    raster = GdalRaster(path)
+    wkt = raster.grid.crs
+    raster.close()
     return RasterInput(path, QgsCoordinateReferenceSystem.fromWkt(wkt) if wkt else QgsCoordinateReferenceSystem())
 
 

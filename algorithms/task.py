@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from qgis.core import QgsProcessingFeedback, QgsTask
 
-from ..inference.errors import InferenceError
 from ..inference.plan import InferencePlan
 from ..inference.translation import tr
+from .engine import load_engine
 
 if TYPE_CHECKING:
     from ..inference.run import InferenceResult
@@ -40,8 +38,7 @@ class InferenceTask(QgsTask):
     def run(self) -> bool:
         """Run the plan; never raises, as an exception here would end qgis_process."""
         try:
-            run_plan = _engine()
-            self.result = self._stack.enter_context(run_plan(self._plan, self._feedback))
+            self.result = self._stack.enter_context(load_engine()(self._plan, self._feedback))
         except Exception as error:  # noqa: BLE001 - see above; the caller raises it
             self.error = error
         self._feedback.flush()
@@ -105,45 +102,3 @@ def interruptible(feedback: QgsProcessingFeedback) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, previous)
-
-
-def _engine() -> Callable[..., ExitStack]:
-    """The engine's run_plan; it needs shapely 2, which not every QGIS has.
-
-    Raises:
-        InferenceError: shapely is missing or too old.
-    """
-    try:
-        with _own_libraries_first():
-            import shapely
-
-        found = shapely.__version__
-    except ImportError:
-        found = ""
-    if not found or int(found.split(".")[0]) < 2:  # noqa: PLR2004 - the version that works on arrays
-        raise InferenceError(
-            tr("The Python library shapely 2 is needed in QGIS's own Python, which has {found}. Install it, for example with: "
-               "python3 -m pip install --user \"shapely>=2\", or start QGIS with PYTHONPATH set to a folder that has it.",
-               found=tr("version {found}", found=found) if found else tr("none"))
-        )  # fmt: skip
-    from ..inference.run import run_plan
-
-    return run_plan  # type: ignore[return-value]
-
-
-@contextmanager
-def _own_libraries_first() -> Iterator[None]:
-    """Let an extension use the libraries that it brings.
-
-    QGIS has loaded GEOS already. Without this, shapely would call that one, though it may be older than the one
-    that shapely was built for.
-    """
-    if not hasattr(os, "RTLD_DEEPBIND"):
-        yield
-        return
-    flags = sys.getdlopenflags()
-    sys.setdlopenflags(flags | os.RTLD_DEEPBIND)
-    try:
-        yield
-    finally:
-        sys.setdlopenflags(flags)

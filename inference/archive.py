@@ -95,7 +95,8 @@ def _checked_places(members: list[Member], path: Path) -> list[PurePosixPath]:
         raise PackageError(text)
     places = [PurePosixPath(member.name.replace("\\", "/")) for member in members]
     for member, place in zip(members, places):
-        inside = place.parts and not place.is_absolute() and ".." not in place.parts and ":" not in place.parts[0]
+        has_drive = ":" in str(place)[:2]
+        inside = (place.parts or member.is_folder) and not place.is_absolute() and ".." not in place.parts and not has_drive
         if member.is_link or not inside or "\0" in member.name:
             why = tr("is a link") if member.is_link else tr("would be written outside the package's folder")
             raise PackageError(tr("{path} was refused: its member '{name}' {why}.", path=path, name=member.name, why=why))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from osgeo import gdal, gdal_array
 
 from .errors import RasterError
-from .grid import Affine, Grid, Window
+from .grid import ROUNDING, Affine, Grid, Window
 from .raster import Validity
 from .translation import tr
 
@@ -39,7 +39,7 @@ class GdalRaster:
             RasterError: It cannot be opened, has no bands, or has pixels that no function can take.
         """
         self._path, self._cell_size, self._crs = path, cell_size, crs
-        self._dataset = _open(path)
+        self._dataset: Any = _open(path)
         self._own = _own_grid(self._dataset, path, crs)
         self._grid, self._factors = _at_cell_size(self._own, cell_size)
         self._unflushed = 0
@@ -65,6 +65,10 @@ class GdalRaster:
     def clone(self) -> GdalRaster:
         """See RasterSource."""
         return GdalRaster(self._path, self._cell_size, self._crs)
+
+    def close(self) -> None:
+        """See RasterSource. QGIS destroys all of GDAL when it ends, and a dataset that Python still held would crash it."""
+        self._dataset = None
 
     def mask_bands(self, bands: tuple[int, ...]) -> int:
         """See RasterSource: bands have masks of their own where NoData is declared a band, or NaN can occur."""
@@ -144,24 +148,34 @@ class GdalRaster:
         if band is None:
             plane[...] = 1
             return
-        source = self._source_window(window)
-        read = gdal_array.BandReadAsArray
         handle = self._dataset.GetRasterBand(band + 1).GetMaskBand()
-        self._checked(read, window, handle, *source, window.width, window.height, buf_obj=plane)
+        for part, source, place in self._parts(window):
+            target = plane[place]
+            self._checked(gdal_array.BandReadAsArray, part, handle, *source, part.width, part.height, buf_obj=target)
         np.minimum(plane, 1, out=plane)
 
     def _read_pixels(self, window: Window, bands: tuple[int, ...], target: NDArray[Any]) -> None:
-        self._checked(
-            gdal_array.DatasetReadAsArray, window, self._dataset, *self._source_window(window), target,
-            window.width, window.height, resample_alg=self._resampling(), band_list=[band + 1 for band in bands],
-        )  # fmt: skip
+        numbers, resampling = [band + 1 for band in bands], self._resampling()
+        for part, source, (rows, columns) in self._parts(window):
+            self._checked(
+                gdal_array.DatasetReadAsArray, part, self._dataset, *source, target[:, rows, columns], part.width, part.height,
+                resample_alg=resampling, band_list=numbers,
+            )  # fmt: skip
 
-    def _source_window(self, window: Window) -> tuple[float, float, float, float]:
-        """The raster's own pixels under pixels of the grid, which lie inside it."""
+    def _parts(self, window: Window) -> Iterator[tuple[Window, tuple[float, float, float, float], tuple[slice, slice]]]:
+        """Cut a window (inside the grid) where GDAL can read it at one scale.
+
+        Yields:
+            Pixels of the grid, the raster's own pixels under them (left, top, width, height), and their place in
+            the window. A last column or row that the raster fills only in part comes by itself.
+        """
         x_factor, y_factor = self._factors
-        left, top = window.column * x_factor, window.row * y_factor
-        width = min(window.width * x_factor, self._own.width - left)
-        return left, top, width, min(window.height * y_factor, self._own.height - top)
+        for row, height in _spans(window.row, window.height, self._own.height / y_factor):
+            for column, width in _spans(window.column, window.width, self._own.width / x_factor):
+                left, top = column * x_factor, row * y_factor
+                source = left, top, min(width * x_factor, self._own.width - left), min(height * y_factor, self._own.height - top)
+                down, right = row - window.row, column - window.column
+                yield Window(column, row, width, height), source, (slice(down, down + height), slice(right, right + width))
 
     def _checked(self, read: Callable[..., Any], window: Window, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
         """Call one of GDAL's reading functions, which fail by an exception or by None, as the process has set."""
@@ -213,10 +227,18 @@ def _own_grid(dataset: gdal.Dataset, path: str, crs: str | None) -> Grid:
     )
 
 
+def _spans(start: int, length: int, available: float) -> list[tuple[int, int]]:
+    """A range of columns or rows, cut where the last one begins that the raster fills only in part."""
+    whole = math.floor(available + ROUNDING)
+    if start < whole < start + length:
+        return [(start, whole - start), (whole, start + length - whole)]
+    return [(start, length)]
+
+
 def _at_cell_size(own: Grid, cell_size: float | None) -> tuple[Grid, tuple[float, float]]:
     """The grid at a cell size, and how many of the raster's own pixels one of its pixels spans in x and y."""
     if cell_size is None or all(math.isclose(side, cell_size, rel_tol=1e-9) for side in own.affine.cell_size):
         return own, (1.0, 1.0)
     x_factor, y_factor = (cell_size / side for side in own.affine.cell_size)
-    width, height = max(math.ceil(own.width / x_factor - 1e-6), 1), max(math.ceil(own.height / y_factor - 1e-6), 1)
+    width, height = max(math.ceil(own.width / x_factor - ROUNDING), 1), max(math.ceil(own.height / y_factor - ROUNDING), 1)
     return replace(own, width=width, height=height, affine=own.affine.scaled(x_factor, y_factor)), (x_factor, y_factor)

@@ -77,7 +77,7 @@ class Journal:
     def blocks(self, with_attributes: bool = True) -> Iterator[Detections]:
         """The detections of each block that has some, row by row."""
         columns = "lengths, geometries, confidence, classes" + (", attributes" if with_attributes else "")
-        query = f"SELECT {columns} FROM blocks WHERE count > 0 ORDER BY row, column"  # nosec B608 - no user's text
+        query = f"SELECT {columns} FROM blocks WHERE count > 0 ORDER BY row, column"  # nosec B608
         for lengths, geometries, confidence, classes, *attributes in self._database.execute(query):
             ends = np.cumsum(np.frombuffer(lengths, np.uint32), dtype=np.int64)
             starts = ends - np.frombuffer(lengths, np.uint32)

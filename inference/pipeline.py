@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from .blocks import Block, BlockGrid, divides
 from .configuration import Configuration
 from .detections import georeferenced, in_grid, inside
-from .errors import ConfigurationError, FunctionError, InferenceError, OutOfMemoryError, WorkerError
+from .errors import ConfigurationError, FunctionError, InferenceError, OutOfMemoryError, RasterError, WorkerError
 from .featureset import FeatureSetDecoder
 from .feedback import Feedback, stop_if_canceled
 from .grid import Grid
@@ -179,8 +179,8 @@ class Pipeline:
 
     def _take_read(self, read: BlockRead) -> None:
         self._reading -= 1
-        if read.error is not None:
-            raise read.error
+        if read.error:
+            raise RasterError(read.error)
         if not self._is_current(read.block):
             self._free.append(read.slot)
             self._split.extend(read.block.split(self._configuration, self._blocks.extent))

@@ -50,3 +50,6 @@ class RasterSource(Protocol):
 
     def clone(self) -> RasterSource:
         """The same raster for another thread."""
+
+    def close(self) -> None:
+        """Let go of the raster; it cannot be read afterwards."""

@@ -24,7 +24,7 @@ class BlockRead:
     block: Block
     slot: int
     validity: Validity
-    error: RasterError | None = None
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,16 @@ class Readers:
         source: RasterSource | None = None
         while (task := self._tasks.get()) is not None:
             block, slot = task
+            # Errors are passed on as text: their tracebacks would keep the slots and the raster open.
             try:
                 source = source or self._source.clone()
                 self._deliver(BlockRead(block, slot, self._read(source, block, slot)))
             except RasterError as error:
-                self._deliver(BlockRead(block, slot, Validity.EMPTY, error))
+                self._deliver(BlockRead(block, slot, Validity.EMPTY, str(error)))
             except Exception as error:  # noqa: BLE001 - a thread that dies silently would stall the run
-                self._deliver(BlockRead(block, slot, Validity.EMPTY, RasterError(f"{type(error).__name__}: {error}")))
+                self._deliver(BlockRead(block, slot, Validity.EMPTY, f"{type(error).__name__}: {error}"))
+        if source is not None:
+            source.close()
 
     def _read(self, source: RasterSource, block: Block, slot: int) -> Validity:
         shape = self.shape(block)

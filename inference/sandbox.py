@@ -51,7 +51,7 @@ class Sandbox:
         for pattern in _GPU_DEVICES:
             for device in sorted(glob.glob(pattern)):
                 options += ["--dev-bind-try", device, device]
-        options += ["--tmpfs", "/tmp", "--tmpfs", home]  # nosec B108 - the sandbox's own
+        options += ["--tmpfs", "/tmp", "--tmpfs", home]  # nosec B108
         for folder in _outermost(folders):
             options += ["--ro-bind", str(folder), str(folder)]
         return [self.program, *options, "--chdir", "/", "--", *command]

@@ -18,7 +18,7 @@ from ..worker.protocol import mask_offset
 from .errors import WorkerError
 from .translation import tr
 
-SHARED_MEMORY = Path("/dev/shm")  # nosec B108 - the kernel's shared memory, not a place for named files
+SHARED_MEMORY = Path("/dev/shm")  # nosec B108
 SHARE_OF_MEMORY = 4
 """Slots take at most this fraction of the memory that is free."""
 

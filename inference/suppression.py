@@ -201,40 +201,41 @@ def _greedy(count: int, better: NDArray[Any], worse: NDArray[Any]) -> NDArray[An
     better, worse = better[order], worse[order]
     starts = np.searchsorted(better, np.arange(count + 1))
     waiting = np.bincount(worse, minlength=count)  # undecided better neighbours
-    suppressor = np.full(count, KEPT, np.int64)
-    undecided = np.ones(count, bool)
+    undecided, keep = np.ones(count, bool), np.zeros(count, bool)
     frontier = np.flatnonzero(waiting == 0)
     while len(frontier):
+        keep[frontier] = True
         undecided[frontier] = False
-        sources, neighbours = _edges(starts, worse, frontier)
-        open_edges = undecided[neighbours]
-        sources, neighbours = sources[open_edges], neighbours[open_edges]
-        by_rank = np.argsort(-sources, kind="stable")
-        suppressor[neighbours[by_rank]] = sources[by_rank]  # the best suppressor is written last
-        dropped = np.unique(neighbours)
+        neighbours = _neighbours(starts, worse, frontier)
+        dropped = np.unique(neighbours[undecided[neighbours]])
         undecided[dropped] = False
-        _, released = _edges(starts, worse, dropped)
+        released = _neighbours(starts, worse, dropped)
         np.subtract.at(waiting, released, 1)
         candidates = np.unique(released)
         frontier = candidates[undecided[candidates] & (waiting[candidates] == 0)]
-    return suppressor
+    return _best_of(better[keep[better]], worse[keep[better]], count)
 
 
-def _edges(starts: NDArray[Any], targets: NDArray[Any], nodes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """All edges that leave some nodes: sources and targets."""
+def _best_of(better: NDArray[Any], worse: NDArray[Any], count: int) -> NDArray[Any]:
+    """For each node the first of its better neighbours, or KEPT where it has none."""
+    best = np.full(count, KEPT, np.int64)
+    by_rank = np.argsort(-better, kind="stable")
+    best[worse[by_rank]] = better[by_rank]  # the first one is written last
+    return best
+
+
+def _neighbours(starts: NDArray[Any], targets: NDArray[Any], nodes: NDArray[Any]) -> NDArray[Any]:
+    """The targets of all edges that leave some nodes."""
     counts = starts[nodes + 1] - starts[nodes]
-    total = int(counts.sum())
     offsets = np.repeat(starts[nodes] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
-    return np.repeat(nodes, counts), targets[offsets + np.arange(total)]
+    return targets[offsets + np.arange(len(offsets))]
 
 
 def _killers(shapes: _Shapes, best: NDArray[Any], rest: NDArray[Any], groups: NDArray[Any], threshold: float) -> NDArray[Any]:
     """For each of the rest the place of the best kept feature that overlaps it too much, or KEPT."""
-    killer = np.full(len(rest), KEPT, np.int64)
     if not len(rest):
-        return killer
+        return np.full(0, KEPT, np.int64)
     tree = shapely.STRtree(shapes.geometries[best])
-    for first, second in _overlaps(shapes, tree, best, rest, groups, threshold):
-        by_rank = np.argsort(-second, kind="stable")
-        killer[first[by_rank]] = second[by_rank]
-    return killer
+    pairs = list(_overlaps(shapes, tree, best, rest, groups, threshold))
+    first, second = (np.concatenate(part) for part in zip(*pairs))
+    return _best_of(second, first, len(rest))

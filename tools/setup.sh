@@ -20,6 +20,8 @@ command -v bwrap >/dev/null || packages+=(bubblewrap)
 /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 if [ "$with_development" = development ]; then
   command -v xvfb-run >/dev/null || packages+=(xvfb xauth)
+  command -v 7zz >/dev/null || packages+=(7zip)
+  command -v bsdtar >/dev/null || packages+=(libarchive-tools)
 fi
 
 if [ ${#packages[@]} -gt 0 ]; then

@@ -1,0 +1,65 @@
+"""Loads the part of the engine that needs shapely 2, which not every QGIS has."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
+
+from ..inference.errors import InferenceError
+from ..inference.feedback import Feedback
+from ..inference.plan import InferencePlan
+from ..inference.translation import tr
+
+if TYPE_CHECKING:
+    from ..inference.run import InferenceResult
+
+LEAST_SHAPELY = 2
+
+RunPlan = Callable[[InferencePlan, Feedback], AbstractContextManager["InferenceResult"]]
+
+
+def load_engine() -> RunPlan:
+    """The engine's `run_plan`.
+
+    Raises:
+        InferenceError: shapely is missing or too old.
+    """
+    try:
+        with _own_libraries_first():
+            import shapely
+
+        found = str(shapely.__version__)
+    except ImportError:
+        found = ""
+    if not found or int(found.split(".")[0]) < LEAST_SHAPELY:
+        raise InferenceError(
+            tr(
+                "The Python library shapely 2 is needed in QGIS's own Python, which has {found}. Install it, for example with: "
+                'python3 -m pip install --user "shapely>=2", or start QGIS with PYTHONPATH set to a folder that has it.',
+                found=tr("version {version}", version=found) if found else tr("none"),
+            )
+        )
+    from ..inference.run import run_plan
+
+    return run_plan
+
+
+@contextmanager
+def _own_libraries_first() -> Iterator[None]:
+    """Let an extension use the libraries that it brings.
+
+    QGIS has loaded GEOS already. Without this, shapely would call that one, though it may be older than the one
+    that shapely was built for.
+    """
+    if not hasattr(os, "RTLD_DEEPBIND"):
+        yield
+        return
+    flags = sys.getdlopenflags()
+    sys.setdlopenflags(flags | os.RTLD_DEEPBIND)
+    try:
+        yield
+    finally:
+        sys.setdlopenflags(flags)

@@ -1,0 +1,38 @@
+"""What all tests share: the plugin under its QGIS name, small rasters, synthetic packages, no leftovers."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "build" / "plugins"))
+sys.path.insert(0, str(ROOT / "tests"))
+os.environ["DLPK_CACHE"] = tempfile.mkdtemp(prefix="dlpk-test-cache-")
+os.environ.setdefault("DLPK_PYTHON", sys.executable)
+
+from deep_learning_packages.algorithms.engine import load_engine  # noqa: E402
+
+load_engine()  # before any test imports shapely: QGIS has loaded another GEOS
+
+from leftovers import Leftovers  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def no_leftovers():
+    """After every test: no worker, no shared memory, no journal, no unfinished extraction."""
+    before = Leftovers.now()
+    yield
+    assert Leftovers.now().beyond(before) == []
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """A cache folder of this test's own."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("DLPK_CACHE", str(folder))
+    return folder

@@ -1,0 +1,88 @@
+"""Runs a package over a raster with the engine alone, and keeps what it was told."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from deep_learning_packages.inference.arguments import parse_values
+from deep_learning_packages.inference.detections import Detections
+from deep_learning_packages.inference.fields import Field
+from deep_learning_packages.inference.gdal_raster import GdalRaster
+from deep_learning_packages.inference.grid import Window
+from deep_learning_packages.inference.interpreter import find_interpreter
+from deep_learning_packages.inference.package import open_package
+from deep_learning_packages.inference.pipeline import Statistics
+from deep_learning_packages.inference.plan import InferencePlan, SuppressionPlan
+from deep_learning_packages.inference.raster_function import Hosting
+from deep_learning_packages.inference.run import run_plan
+from deep_learning_packages.inference.sandbox import Sandbox, find_sandbox
+
+
+@dataclass
+class Recorder:
+    """A Feedback that keeps everything, and cancels when told to."""
+
+    infos: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+    percents: list[float] = field(default_factory=list)
+    canceled: bool = False
+
+    def info(self, text: str) -> None:
+        self.infos.append(text)
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def debug(self, text: str) -> None:
+        self.details.append(text)
+
+    def progress(self, percent: float) -> None:
+        self.percents.append(percent)
+
+    def is_canceled(self) -> bool:
+        return self.canceled
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run found."""
+
+    geometries: list[Any]
+    rows: list[dict[str, Any]]
+    fields: tuple[Field, ...]
+    statistics: Statistics
+    feedback: Recorder
+
+
+def make_plan(
+    package: Path, raster: Path, arguments: str = "", extent: Window | None = None, cell_size: float | None = None,
+    suppression: SuppressionPlan | None = None, sandbox: Sandbox | None = None, **settings: Any,
+) -> InferencePlan:  # fmt: skip
+    """A plan with the test's own interpreter."""
+    source = GdalRaster(str(raster), cell_size)
+    return InferencePlan(
+        package=open_package(package),
+        values=parse_values(arguments),
+        source=source,
+        extent=extent or source.grid.window,
+        hosting=Hosting(find_interpreter(), sandbox or find_sandbox(), settings.pop("processor", "AUTO")),
+        suppression=suppression,
+        **settings,
+    )
+
+
+def run(package: Path, raster: Path, arguments: str = "", feedback: Recorder | None = None, **settings: Any) -> Outcome:
+    """Run a package and collect everything."""
+    feedback = feedback or Recorder()
+    plan = make_plan(package, raster, arguments, **settings)
+    with closing(plan.source), run_plan(plan, feedback) as result:
+        batches: list[Detections] = list(result.detections())
+        geometries = list(np.concatenate([batch.geometries for batch in batches])) if batches else []
+        rows = [row for batch in batches for row in batch.rows()]
+        assert len(geometries) == result.count == len(rows)
+        return Outcome(geometries, rows, result.fields, result.statistics, feedback)
