@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from ..inference.errors import InferenceError
@@ -28,8 +26,7 @@ def load_engine() -> RunPlan:
         InferenceError: shapely is missing or too old.
     """
     try:
-        with _own_libraries_first():
-            import shapely
+        import shapely
 
         found = str(shapely.__version__)
     except ImportError:
@@ -38,28 +35,10 @@ def load_engine() -> RunPlan:
         raise InferenceError(
             tr(
                 "The Python library shapely 2 is needed in QGIS's own Python, which has {found}. Install it, for example with: "
-                'python3 -m pip install --user "shapely>=2", or start QGIS with PYTHONPATH set to a folder that has it.',
+                'python3 -m pip install --user "shapely==2.0.*", or start QGIS with PYTHONPATH set to a folder that has it.',
                 found=tr("version {version}", version=found) if found else tr("none"),
             )
         )
     from ..inference.run import run_plan
 
     return run_plan
-
-
-@contextmanager
-def _own_libraries_first() -> Iterator[None]:
-    """Let an extension use the libraries that it brings.
-
-    QGIS has loaded GEOS already. Without this, shapely would call that one, though it may be older than the one
-    that shapely was built for.
-    """
-    if not hasattr(os, "RTLD_DEEPBIND"):
-        yield
-        return
-    flags = sys.getdlopenflags()
-    sys.setdlopenflags(flags | os.RTLD_DEEPBIND)
-    try:
-        yield
-    finally:
-        sys.setdlopenflags(flags)

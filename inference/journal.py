@@ -38,7 +38,7 @@ class Journal:
         try:
             self._folder = cache.unfinished_path(cache.cache_folder() / "journals")
             self._folder.mkdir()
-            self._database = sqlite3.connect(self._folder / "journal.sqlite", isolation_level=None)
+            self._database = sqlite3.connect(self._folder / "journal.sqlite", isolation_level=None, check_same_thread=False)
             self._database.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {_SCHEMA}")
         except (OSError, sqlite3.Error) as error:
             raise _unwritable(error) from error

@@ -228,7 +228,7 @@ def _neighbours(starts: NDArray[Any], targets: NDArray[Any], nodes: NDArray[Any]
     """The targets of all edges that leave some nodes."""
     counts = starts[nodes + 1] - starts[nodes]
     offsets = np.repeat(starts[nodes] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
-    return targets[offsets + np.arange(len(offsets))]
+    return np.asarray(targets[offsets + np.arange(len(offsets))])
 
 
 def _killers(shapes: _Shapes, best: NDArray[Any], rest: NDArray[Any], groups: NDArray[Any], threshold: float) -> NDArray[Any]:

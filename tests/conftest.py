@@ -15,10 +15,6 @@ sys.path.insert(0, str(ROOT / "tests"))
 os.environ["DLPK_CACHE"] = tempfile.mkdtemp(prefix="dlpk-test-cache-")
 os.environ.setdefault("DLPK_PYTHON", sys.executable)
 
-from deep_learning_packages.algorithms.engine import load_engine  # noqa: E402
-
-load_engine()  # before any test imports shapely: QGIS has loaded another GEOS
-
 from leftovers import Leftovers  # noqa: E402
 
 

@@ -40,7 +40,7 @@ class Leftovers:
             except OSError:
                 continue
             if str(Path(__file__).parent.parent / "worker") in command or WORKER in command:
-                found.append(f"process {folder.name}: {command[:120]}")
+                found.append(f"process {folder.name}: {command}")
         return found
 
     @staticmethod

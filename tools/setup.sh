@@ -61,7 +61,9 @@ has() { .venv/bin/python -c "$1" 2>/dev/null; }
 numpy=numpy==$(/usr/bin/python3 -c 'import numpy; print(numpy.__version__)')
 requirements=()
 has 'import torch' || requirements+=(torch==2.13.0)
-has 'import shapely; assert int(shapely.__version__.split(".")[0]) >= 2' || requirements+=('shapely>=2.0,<3')
+# shapely 2.0 is built for GEOS 3.11, the oldest that a QGIS of ours brings; inside QGIS it uses QGIS's own GEOS,
+# so a shapely that was built for a newer GEOS would call functions that are not there.
+has 'import shapely; assert int(shapely.__version__.split(".")[0]) >= 2' || requirements+=('shapely==2.0.*')
 if [ ${#requirements[@]} -gt 0 ]; then
   mark "Installing into .venv: ${requirements[*]} (torch is large; QGIS's own Python stays as it is)"
   .venv/bin/python -m pip install -q --disable-pip-version-check "${requirements[@]}" "$numpy"
