@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import queue
 import time
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from . import device, shims
 from .loader import create_function
 from .plain import plain
 from .protocol import Message, mask_offset
+
+Block = tuple[NDArray[Any], NDArray[Any]]
+Prepared = Union[Block, Exception]
 
 
 class ContractError(Exception):
@@ -36,6 +40,7 @@ class FunctionHost:
         self._function: Any = None
         self._rasters = "raster"
         self._memory: mmap.mmap | None = None
+        self._prepared: queue.SimpleQueue[Prepared] = queue.SimpleQueue()
         self._slot_bytes = 0
 
     def open(self, request: Message) -> tuple[Message, bytes]:
@@ -86,16 +91,26 @@ class FunctionHost:
         self._slot_bytes = request["slot_bytes"]
         return {}, b""
 
-    def vectorize(self, request: Message) -> tuple[Message, bytes]:
-        """Run the function on the block in a slot; the payload is its feature set, JSON text in UTF-8."""
-        pixels, mask = self._block(request)
+    def prepare(self, request: Message) -> None:
+        """Copy the block of a request out of its slot; called in another thread while the function is busy."""
+        try:
+            self._prepared.put(self._block(request))
+        except Exception as error:  # noqa: BLE001 - it is raised where the block is asked for
+            self._prepared.put(error)
+
+    def vectorize(self, request: Message) -> tuple[Message, bytes]:  # noqa: ARG002 - `prepare` has read it
+        """Run the function on the next prepared block; the payload is its feature set, JSON text in UTF-8."""
+        prepared = self._prepared.get()
+        if isinstance(prepared, Exception):
+            raise prepared
+        pixels, mask = prepared
         self.step = "vectorize()"
         began = time.perf_counter()
         answer = self._function.vectorize(**{f"{self._rasters}_pixels": pixels, f"{self._rasters}_mask": mask})
         seconds = time.perf_counter() - began
         return {"seconds": seconds}, _feature_set(answer)
 
-    def _block(self, request: Message) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _block(self, request: Message) -> Block:
         """Copy a block out of its slot: pixels (bands, height, width) in their own dtype, mask uint8 alike."""
         if self._memory is None:
             raise ContractError("a block came before the slots")

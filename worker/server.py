@@ -2,7 +2,8 @@
 
 Standard input and output become private before anything else runs, so that what a raster function prints
 goes to the log and never into the protocol. A second thread reads the requests: it sees the end of the
-pipe also while the function is busy, and then the process ends at once.
+pipe also while the function is busy, and then the process ends at once. It also copies the next
+block out of its slot meanwhile, so that the function never waits for that.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ def serve() -> int:
     requests, replies = _private_pipes()
     faulthandler.enable(sys.stderr)
     inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(requests, inbox), daemon=True).start()
     host = FunctionHost()
+    threading.Thread(target=_read, args=(requests, inbox, host), daemon=True).start()
     handlers: dict[str, Callable[[Message], Answer]] = {
         "open": host.open,
         "configure": host.configure,
@@ -53,8 +54,10 @@ def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
     return requests, replies
 
 
-def _read(requests: BinaryIO, inbox: queue.SimpleQueue[Message]) -> None:
+def _read(requests: BinaryIO, inbox: queue.SimpleQueue[Message], host: FunctionHost) -> None:
     while (received := receive(requests)) is not None:
+        if received[0]["command"] == "vectorize":
+            host.prepare(received[0])
         inbox.put(received[0])
     os._exit(0)
 
