@@ -40,7 +40,7 @@ class MemoryRaster:
         """It lives as long as this process."""
         return f"memory {os.getpid()} {id(self.pixels)}"
 
-    def mask_bands(self, bands: tuple[int, ...]) -> int:
+    def mask_bands(self, bands: tuple[int, ...]) -> int:  # noqa: ARG002 - the protocol
         """One mask for all."""
         return 1
 
@@ -117,10 +117,8 @@ def main() -> None:
         busy = sum(float(line.split()[1]) for line in lines if line.startswith("gpu_seconds")) / statistics.seconds
         rows.append({"workers": workers, "rate": rate, "efficiency": rate / direct, "busy": busy,
                      "waited_for_reader": statistics.waited_for_reader, "seconds": statistics.seconds})  # fmt: skip
-        print(
-            f"pipeline, {workers} worker(s):      {rate:8.1f} Mpx/s, efficiency {rate / direct:5.2f}, GPU works {busy:4.0%} of the time, "
-            f"{statistics.waited_for_reader:.2f} of {statistics.seconds:.2f} s waited for the reader"
-        )
+        waited = f"{statistics.waited_for_reader:.2f} of {statistics.seconds:.2f} s waited for the reader"
+        print(f"pipeline, {workers} worker(s): {rate:8.1f} Mpx/s, efficiency {rate / direct:5.2f}, GPU {busy:4.0%}, {waited}")
     write_results("gpu", {"device": name, "direct": direct, "arguments": chosen.arguments, "pipeline": rows})
 
 
