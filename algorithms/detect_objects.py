@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from qgis.PyQt.QtGui import QIcon
 
 from ..inference.arguments import parse_values
 from ..inference.errors import Cancelled, InferenceError
+from ..inference.feedback import stop_if_canceled
 from ..inference.grid import Window
 from ..inference.interpreter import find_interpreter
 from ..inference.package import open_package
@@ -36,8 +38,8 @@ from ..inference.raster_function import Hosting
 from ..inference.sandbox import find_sandbox
 from ..inference.translation import tr
 from . import consent
-from .output import STOCK_FIELDS, WKB_TYPES, qgis_fields, why_not_writable, write
-from .raster_input import RasterInput, raster_from_value
+from .output import STOCK_FIELDS, WKB_TYPES, fields_for, qgis_fields, why_not_writable, write
+from .raster_input import RasterInput, evaluated, raster_from_value
 from .task import InferenceTask, TaskFeedback, interruptible
 
 ICON = Path(__file__).parent.parent / "resources" / "icons" / "detect_objects.svg"
@@ -148,22 +150,18 @@ class DetectObjects(QgsProcessingAlgorithm):
         return advanced
 
     def checkParameterValues(self, parameters: dict[str, Any], context: QgsProcessingContext) -> tuple[bool, str]:
-        """All checks that need no code of the package. INPUT takes more than its stock type would accept."""
+        """All checks that need no code of the package."""
         try:
             self._check(parameters, context)
         except (InferenceError, QgsProcessingException) as error:
             return False, str(error)
-        for definition in self.parameterDefinitions():
-            name = definition.name()
-            if name != self.INPUT and not definition.checkValueIsAcceptable(parameters.get(name), context):
-                text = tr(
-                    "The value {value} of {name} cannot be used.", value=parameters.get(name), name=definition.description()
-                )
-                return False, text
         return True, ""
 
     def _check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
-        """Raise what is wrong; called also where Processing does not call checkParameterValues."""
+        """Raise what is wrong; called also where Processing calls no checkParameterValues, as for a child of a model.
+
+        INPUT takes more than its stock type would accept.
+        """
         raster_from_value(parameters.get(self.INPUT), context)
         model = self.parameterAsFile(parameters, self.MODEL, context)
         if not model or not Path(model).expanduser().exists():
@@ -171,14 +169,32 @@ class DetectObjects(QgsProcessingAlgorithm):
                 tr("The deep learning package {path} does not exist. Choose a .dlpk file, an .emd file or a folder.",
                    path=model or tr("(none)"))
             )  # fmt: skip
-        parse_values(parameters.get(self.ARGUMENTS))
-        overlap = parameters.get(self.MAX_OVERLAP)
-        if isinstance(overlap, (int, float, str)) and overlap != "" and not _is_share(overlap):
-            raise QgsProcessingException(
-                tr("The maximum overlap ratio (MAX_OVERLAP) must be from 0 to 1, but {value} was given.", value=overlap)
-            )
+        parse_values(evaluated(parameters.get(self.ARGUMENTS), context))
+        for name, low, high in ((self.MAX_OVERLAP, 0.0, 1.0), (self.CELL_SIZE, 0.0, math.inf)):
+            self._check_number(name, low, high, evaluated(parameters.get(name), context))
+        for definition in self.parameterDefinitions():
+            value = parameters.get(definition.name())
+            if definition.name() != self.INPUT and not definition.checkValueIsAcceptable(value, context):
+                raise QgsProcessingException(
+                    tr("The value {value} of {name} ({id}) cannot be used.", value=value, name=definition.description(),
+                       id=definition.name())
+                )  # fmt: skip
         if reason := why_not_writable(parameters.get(self.OUTPUT)):
             raise QgsProcessingException(reason)
+
+    def _check_number(self, name: str, low: float, high: float, value: Any) -> None:  # noqa: ANN401
+        if value is None or value == "":
+            return
+        try:
+            fits = low <= float(value) <= high
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            allowed = tr("from {low} to {high}", low=f"{low:g}", high=f"{high:g}") if high < math.inf else tr("0 or more")
+            raise QgsProcessingException(
+                tr("The {label} ({name}) must be a number, {allowed}, but {value} was given.",
+                   label=self.parameterDefinition(name).description().lower(), name=name, allowed=allowed, value=value)
+            )  # fmt: skip
 
     def sinkProperties(
         self, sink: str, parameters: dict[str, Any], context: QgsProcessingContext, source: dict[str, Any]
@@ -217,23 +233,23 @@ class DetectObjects(QgsProcessingAlgorithm):
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, Any]:
         """Run the plan and write what it found."""
-        try:
-            plan = self._plan(parameters, context)
-        except InferenceError as error:
-            raise _reported(error, feedback) from error
-        consent.require(plan.package, plan.hosting.sandbox, TaskFeedback(feedback))
-        task = InferenceTask(plan, feedback)
-        try:
-            with interruptible(feedback):
+        with interruptible(feedback):
+            try:
+                plan = self._plan(parameters, context, feedback)
+            except InferenceError as error:
+                raise _reported(error, feedback) from error
+            task = InferenceTask(plan, feedback)
+            try:
+                consent.require(plan.package, plan.hosting.sandbox, TaskFeedback(feedback))
                 task.run()
-            if task.error is not None:
-                raise _reported(task.error, feedback) from task.error
-            return self._write(task, parameters, context, feedback)
-        finally:
-            task.close()
-            plan.source.close()
+                if task.error is not None:
+                    raise _reported(task.error, feedback) from task.error
+                return self._write(task, parameters, context)
+            finally:
+                task.close()
+                plan.source.close()
 
-    def _plan(self, parameters: dict[str, Any], context: QgsProcessingContext) -> InferencePlan:
+    def _plan(self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> InferencePlan:
         source = self._raster.source(self._cell_size)
         extent: Window = source.grid.window if self._extent is None else source.grid.window_of_extent(self._extent)
         suppression = None
@@ -245,11 +261,14 @@ class DetectObjects(QgsProcessingAlgorithm):
             )
         processor = self.parameterAsEnumString(parameters, self.PROCESSOR, context)
         return InferencePlan(
-            package=open_package(self.parameterAsFile(parameters, self.MODEL, context)),
-            values=parse_values(parameters.get(self.ARGUMENTS)),
+            package=open_package(
+                self.parameterAsFile(parameters, self.MODEL, context), lambda: stop_if_canceled(TaskFeedback(feedback))
+            ),
+            values=parse_values(evaluated(parameters.get(self.ARGUMENTS), context)),
             source=source,
             extent=extent,
             hosting=Hosting(find_interpreter(), find_sandbox(), processor),
+            region=self._extent,
             suppression=suppression,
         )
 
@@ -258,13 +277,13 @@ class DetectObjects(QgsProcessingAlgorithm):
         task: InferenceTask,
         parameters: dict[str, Any],
         context: QgsProcessingContext,
-        feedback: QgsProcessingFeedback,
     ) -> dict[str, Any]:
         """Open the sink only now: opening destroys an old file."""
         result = task.result
         if result is None:
             raise QgsProcessingException(tr("The run ended without a result."))
-        fields = qgis_fields(result.fields)
+        held = fields_for(parameters.get(self.OUTPUT), result.fields)
+        fields = qgis_fields(held)
         # Without this, attributes arrive as NULL when results are appended to an existing layer.
         expressions = context.expressionContext()
         expressions.setFields(fields)
@@ -274,7 +293,7 @@ class DetectObjects(QgsProcessingAlgorithm):
         )
         if sink is None:
             raise QgsProcessingException(self.invalidSinkError(parameters, self.OUTPUT))
-        write(sink, result.fields, result.detections(), feedback)
+        write(sink, held, result.detections())
         if not sink.flushBuffer():
             raise QgsProcessingException(tr("The detections cannot be written: {error}", error=sink.lastError()))
         return {self.OUTPUT: destination}
@@ -290,10 +309,3 @@ def _reported(error: Exception, feedback: QgsProcessingFeedback) -> QgsProcessin
 
     feedback.pushDebugInfo("".join(traceback.format_exception(type(error), error, error.__traceback__)))
     return QgsProcessingException(tr("Unexpected error: {kind}: {error}", kind=type(error).__name__, error=error))
-
-
-def _is_share(value: float | str) -> bool:
-    try:
-        return 0 <= float(value) <= 1
-    except ValueError:
-        return True  # an expression or the name of a variable: Processing evaluates it

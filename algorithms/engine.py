@@ -34,8 +34,8 @@ def load_engine() -> RunPlan:
     if not found or int(found.split(".")[0]) < LEAST_SHAPELY:
         raise InferenceError(
             tr(
-                "The Python library shapely 2 is needed in QGIS's own Python, which has {found}. Install it, for example with: "
-                'python3 -m pip install --user "shapely==2.0.*", or start QGIS with PYTHONPATH set to a folder that has it.',
+                "The Python library shapely 2 is needed in QGIS's own Python, which has {found}. Install it there, or start "
+                'QGIS with PYTHONPATH set to a FOLDER: python3 -m pip install --target FOLDER --no-deps "shapely==2.0.*"',
                 found=tr("version {version}", version=found) if found else tr("none"),
             )
         )

@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,6 @@ from qgis.core import (
     QgsFields,
     QgsGeometry,
     QgsProcessingException,
-    QgsProcessingFeedback,
     QgsProcessingOutputLayerDefinition,
 )
 from qgis.PyQt.QtCore import QByteArray, QDateTime, QMetaType, Qt
@@ -62,13 +62,17 @@ def qgis_fields(fields: Iterable[Field]) -> QgsFields:
     return result
 
 
-def write(
-    sink: QgsFeatureSink, fields: tuple[Field, ...], batches: Iterable[Detections], feedback: QgsProcessingFeedback
-) -> None:
-    """Write detections into a sink that has these fields.
+def fields_for(destination: object, fields: Iterable[Field]) -> tuple[Field, ...]:
+    """The fields as the destination can hold them: a Shapefile has no binary ones, so they stay base64 text."""
+    is_shapefile = (_file_of(destination) or "").lower().endswith(".shp")
+    return tuple(replace(field, kind="text") if is_shapefile and field.kind == "binary" else field for field in fields)
+
+
+def write(sink: QgsFeatureSink, fields: tuple[Field, ...], batches: Iterable[Detections]) -> None:
+    """Write all detections into a sink that has these fields; from here on a cancelled run is not cut short.
 
     Raises:
-        QgsProcessingException: A feature could not be written, or the user stopped the run.
+        QgsProcessingException: A feature could not be written.
     """
     from shapely import to_wkb
 
@@ -83,8 +87,6 @@ def write(
             feature.setAttributes([convert(row.get(name)) for name, convert in converters])
             if not sink.addFeature(feature, QgsFeatureSink.Flag.FastInsert):
                 raise QgsProcessingException(tr("A detection cannot be written: {error}", error=sink.lastError()))
-        if feedback.isCanceled():
-            raise QgsProcessingException(tr("The run was cancelled while its output was written."))
 
 
 def why_not_writable(destination: object) -> str:
@@ -119,14 +121,16 @@ def _file_of(destination: object) -> str | None:
 def _number(value: Any) -> float | None:  # noqa: ANN401 - any value of JSON
     try:
         number = float(value.replace(",", ".") if isinstance(value, str) else value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 
 
-def _integer(value: Any) -> int | None:  # noqa: ANN401
-    number = _number(value)
-    return None if number is None else round(number)
+def _integer(value: Any, bits: int) -> int | None:  # noqa: ANN401
+    number = value if isinstance(value, int) else _number(value)
+    if number is None or not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
+        return None
+    return round(number)
 
 
 def _text(value: Any) -> str | None:  # noqa: ANN401
@@ -141,7 +145,10 @@ def _date_time(value: Any) -> QDateTime | None:  # noqa: ANN401
     number = _number(value)
     if number is None:
         return None
-    moment = datetime.fromtimestamp(number / 1000, timezone.utc)
+    try:
+        moment = datetime.fromtimestamp(number / 1000, timezone.utc)
+    except (OverflowError, OSError, ValueError):
+        return None  # beyond the calendar
     return QDateTime.fromString(moment.isoformat(), Qt.DateFormat.ISODate)
 
 
@@ -155,8 +162,8 @@ def _binary(value: Any) -> QByteArray | None:  # noqa: ANN401
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "text": _text,
     "double": _number,
-    "integer": _integer,
-    "long": _integer,
+    "integer": lambda value: _integer(value, 32),
+    "long": lambda value: _integer(value, 64),
     "datetime": _date_time,
     "binary": _binary,
 }

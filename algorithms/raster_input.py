@@ -43,8 +43,7 @@ def raster_from_value(value: Any, context: QgsProcessingContext) -> RasterInput:
     Raises:
         RasterError: Nothing was given, it cannot be opened, or the layer is of a kind that is not supported.
     """
-    if isinstance(value, QgsProperty):
-        value = value.valueAsString(context.expressionContext())[0]
+    value = evaluated(value, context)
     if isinstance(value, Sequence) and not isinstance(value, str):
         if len(value) != 1:
             raise RasterError(tr("One raster is needed, but {count} were given.", count=len(value)))
@@ -73,3 +72,10 @@ def _from_layer(layer: QgsRasterLayer) -> RasterInput:
                name=layer.name(), provider=layer.providerType())
         )  # fmt: skip
     return RasterInput(layer.source(), layer.crs())
+
+
+def evaluated(value: Any, context: QgsProcessingContext) -> Any:  # noqa: ANN401
+    """A parameter value, with expressions evaluated."""
+    if isinstance(value, QgsProperty):
+        return value.value(context.expressionContext(), None)[0]
+    return value

@@ -93,8 +93,8 @@ class ThroughAlgorithm:
         self.application = QgsApplication([], False)
         self.application.initQgis()
         sys.path.append(f"{QgsApplication.pkgDataPath()}/python/plugins")
-        import processing
         from processing.core.Processing import Processing
+        from qgis import processing
 
         Processing.initialize()
         self.provider = DeepLearningPackagesProvider()

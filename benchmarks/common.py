@@ -103,6 +103,12 @@ def median(measure: Callable[[], float], repeats: int = REPEATS) -> float:
     return statistics.median(measure() for _ in range(repeats))
 
 
+def peak_mebibytes() -> int:
+    """Peak memory of this process since it was started; the resource module would count its parent's too."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) // 1024
+
+
 def mirrored_raster(size: int, compress: str = "DEFLATE") -> Path:
     """The sample image, mirrored again and again to size × size pixels, as a tiled GeoTIFF; kept for the next time."""
     from osgeo import gdal

@@ -5,13 +5,12 @@ python benchmarks/host_path.py SIZE read | pipeline    prints seconds and peak M
 
 from __future__ import annotations
 
-import resource
 import sys
 import threading
 import time
 
 import numpy as np
-from common import PACKAGES, DirectFunction, mirrored_raster, run_pipeline
+from common import PACKAGES, DirectFunction, mirrored_raster, peak_mebibytes, run_pipeline
 from deep_learning_packages.inference.gdal_raster import GdalRaster
 
 READERS = 2
@@ -55,7 +54,7 @@ def main(size: int, mode: str) -> None:
         source = GdalRaster(path)
         seconds = run_pipeline(PACKAGES / "null", source)[0].seconds
         source.close()
-    print(f"{seconds:.3f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}")
+    print(f"{seconds:.3f} {peak_mebibytes()}")
 
 
 if __name__ == "__main__":

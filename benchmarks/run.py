@@ -16,7 +16,7 @@ from typing import Any
 from common import REPEATS, mirrored_raster, write_results
 
 HERE = Path(__file__).parent
-LARGE, SMALL, MOSAIC = 20_000, 5_000, 4_096
+LARGE, SMALL, MOSAIC = 20_000, 5_000, 6_144
 CROWDS = {0: "scattered", 10: "10 per object", 1000: "1000 per object"}
 
 

@@ -5,13 +5,12 @@ python benchmarks/suppression.py COUNT PER_OBJECT    prints seconds, peak MiB an
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 
 import numpy as np
 import shapely
-from common import median
+from common import median, peak_mebibytes
 from deep_learning_packages.inference.suppression import KEPT, suppress
 
 SIDE = 20.0
@@ -41,7 +40,7 @@ def main(count: int, per_object: int) -> None:
         return time.perf_counter() - began
 
     seconds = median(measure)
-    print(f"{seconds:.3f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} {stays[0]}")
+    print(f"{seconds:.3f} {peak_mebibytes()} {stays[0]}")
 
 
 if __name__ == "__main__":

@@ -51,11 +51,13 @@ Model arguments are written as name value;name value, for example threshold 0.5;
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/detect_objects.py"/><source>AUTO uses a GPU where there is one and says in the log why when it does not; GPU fails without one; CPU never uses one.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/detect_objects.py"/><source>The value {value} of {name} cannot be used.</source>
-<translation type="unfinished"/></message>
 <message><location filename="../algorithms/detect_objects.py"/><source>The deep learning package {path} does not exist. Choose a .dlpk file, an .emd file or a folder.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/detect_objects.py"/><source>The maximum overlap ratio (MAX_OVERLAP) must be from 0 to 1, but {value} was given.</source>
+<message><location filename="../algorithms/detect_objects.py"/><source>from {low} to {high}</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/detect_objects.py"/><source>0 or more</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/detect_objects.py"/><source>The {label} ({name}) must be a number, {allowed}, but {value} was given.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/detect_objects.py"/><source>The raster has no CRS, so the detections have none either.</source>
 <translation type="unfinished"/></message>
@@ -77,11 +79,13 @@ Model arguments are written as name value;name value, for example threshold 0.5;
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/detect_objects.py"/><source>Processing extent</source>
 <translation type="unfinished"/></message>
+<message><location filename="../algorithms/detect_objects.py"/><source>The value {value} of {name} ({id}) cannot be used.</source>
+<translation type="unfinished"/></message>
 <message><location filename="../algorithms/detect_objects.py"/><source>Deep learning packages (*.dlpk *.emd);;All files (*)</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/detect_objects.py"/><source>(none)</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/engine.py"/><source>The Python library shapely 2 is needed in QGIS's own Python, which has {found}. Install it, for example with: python3 -m pip install --user "shapely==2.0.*", or start QGIS with PYTHONPATH set to a folder that has it.</source>
+<message><location filename="../algorithms/engine.py"/><source>The Python library shapely 2 is needed in QGIS's own Python, which has {found}. Install it there, or start QGIS with PYTHONPATH set to a FOLDER: python3 -m pip install --target FOLDER --no-deps "shapely==2.0.*"</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/engine.py"/><source>version {version}</source>
 <translation type="unfinished"/></message>
@@ -92,8 +96,6 @@ Model arguments are written as name value;name value, for example threshold 0.5;
 <message><location filename="../algorithms/output.py"/><source>The output file {path} cannot be written.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/output.py"/><source>The output folder {folder} cannot be written: {error}.</source>
-<translation type="unfinished"/></message>
-<message><location filename="../algorithms/output.py"/><source>The run was cancelled while its output was written.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/output.py"/><source>A detection cannot be written: {error}</source>
 <translation type="unfinished"/></message>
@@ -138,6 +140,8 @@ Model arguments are written as name value;name value, for example threshold 0.5;
 <message><location filename="../inference/arguments.py"/><source>{kind} from {low} to {high}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/arguments.py"/><source>The arguments are not valid JSON: {error}. Given: {text}</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/cache.py"/><source>The cache folder {folder} cannot be made: {error}. Choose another one with the environment variable {variable}.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/configuration.py"/><source>it must be at least 0 and less than half of the model's input of {side} pixels</source>
 <translation type="unfinished"/></message>
@@ -201,11 +205,15 @@ Model arguments are written as name value;name value, for example threshold 0.5;
 <translation type="unfinished"/></message>
 <message><location filename="../inference/interpreter.py"/><source>The Python {path} does not start: {error}. Choose another one with {variable}.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../inference/journal.py"/><source>The journal of the run cannot be written in {folder}: {error}. Make room there, or choose another folder with the environment variable {variable}.</source>
+<message><location filename="../inference/journal.py"/><source>The journal of the run cannot be written : {error}. Make room, or choose another cache folder with the environment variable {variable}.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/package.py"/><source>{path} is no deep learning package: it is neither a zip nor a 7-Zip archive, nor an .emd file.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/package.py"/><source>{folder} holds several model definitions: {names}. Unpack it and choose one of these files.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/package.py"/><source>{path} does not exist. Choose a .dlpk file, an .emd file or a folder.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/package.py"/><source>{path} lies among other things. Put it and its files into a folder of their own.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/package.py"/><source>{folder} holds no model definition (.emd), so it is no deep learning package.</source>
 <translation type="unfinished"/></message>
@@ -220,8 +228,6 @@ Model arguments are written as name value;name value, for example threshold 0.5;
 <message><location filename="../inference/package.py"/><source> A single backslash must be written as two.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/package.py"/><source>{path} is nested too deeply for a model definition.</source>
-<translation type="unfinished"/></message>
-<message><location filename="../inference/package.py"/><source>{path} is no deep learning package: it is neither a zip nor a 7-Zip archive, nor an .emd file.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/package.py"/><source>{path}, line {line}, column {column}: not valid JSON ({error}).</source>
 <translation type="unfinished"/></message>
@@ -265,13 +271,17 @@ Model arguments are written as name value;name value, for example threshold 0.5;
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run.py"/><source>The model does not know the argument(s) {unknown}; they are handed over all the same. It knows: {known}.</source>
 <translation type="unfinished"/></message>
+<message><location filename="../inference/run.py"/><source>batch_size {batch} is rounded down to a square, {square}.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/run.py"/><source>CONFIDENCE_FIELD is {name}, but the model gives only these fields: {names}. Choose one of them, or switch Non Maximum Suppression off.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/run.py"/><source>CLASS_FIELD is {name}, which the model does not declare ({names}). Where it does not give it, all features are of one class.</source>
+<translation type="unfinished"/></message>
 <message><location filename="../inference/run.py"/><source>The model finds points or lines, which have no area to overlap. Switch Non Maximum Suppression off.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run.py"/><source>Inference processes: {count}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run.py"/><source>{count} detections overlap a better one of a neighbouring block by more than half, so they are probably the same objects found twice. Switch Non Maximum Suppression (NMS) on to remove them.</source>
-<translation type="unfinished"/></message>
-<message><location filename="../inference/run.py"/><source>{parameter} is {name}, but the model gives only these fields: {names}. Choose one of them, or switch Non Maximum Suppression off.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run.py"/><source>{number} features of the model were {reason}.</source>
 <translation type="unfinished"/></message>
@@ -281,9 +291,9 @@ Model arguments are written as name value;name value, for example threshold 0.5;
 <translation type="unfinished"/></message>
 <message><location filename="../inference/sandbox.py"/><source>bubblewrap cannot be used here: {reason}</source>
 <translation type="unfinished"/></message>
-<message><location filename="../inference/slots.py"/><source>Blocks need {need} MiB, and there is less room in {folders}. Choose a smaller batch_size, or make room.</source>
-<translation type="unfinished"/></message>
 <message><location filename="../inference/slots.py"/><source>A block of the model takes {block} MiB, and only {free} MiB of memory are free for blocks. Choose a smaller batch_size or tile size.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/slots.py"/><source>{need} MiB of memory for blocks cannot be had: {error}. Choose a smaller batch_size.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/worker.py"/><source>killed (SIGKILL), by the system when memory ran out or by somebody</source>
 <translation type="unfinished"/></message>
@@ -291,7 +301,7 @@ Model arguments are written as name value;name value, for example threshold 0.5;
 <translation type="unfinished"/></message>
 <message><location filename="../inference/worker.py"/><source>{step} of the package failed: {message}</source>
 <translation type="unfinished"/></message>
-<message><location filename="../inference/worker.py"/><source>The package needs the Python library {library}, which the inference Python does not have. Install it there, for example with: {python} -m pip install {library}. ({message})</source>
+<message><location filename="../inference/worker.py"/><source>The package needs the Python library {library}, which the inference Python does not have. Install it there, for example with: {python} -m pip install {library} - or make a virtual environment that has it, and set {variable} to its Python. ({message})</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/worker.py"/><source>The inference process ended: {how}.</source>
 <translation type="unfinished"/></message>

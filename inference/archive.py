@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from . import cache
@@ -20,15 +21,17 @@ MAXIMUM_RATIO = 200
 RATIO_FROM = 64 << 20
 
 # What damaged, encrypted or unusual archives make the readers raise.
-READ_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
+READ_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
 
 
-def extract(path: Path, folder: Path) -> None:
-    """Extract an archive so that the folder appears whole or not at all.
+def extract(path: Path, folder: Path, finish: Callable[[Path], None], check: Callable[[], None]) -> None:
+    """Extract an archive so that the folder appears whole and finished, or not at all.
 
     Args:
         path: A zip or 7z archive.
         folder: The folder to create. If it is there already, it was extracted before and is kept.
+        finish: Called with the folder before it gets its name; what it raises keeps the folder from appearing.
+        check: Called now and then; raises when the user stopped the run.
 
     Raises:
         PackageError: The archive is damaged, encrypted, or over a limit; or a member would land outside the
@@ -39,7 +42,8 @@ def extract(path: Path, folder: Path) -> None:
     unfinished = cache.unfinished_path(folder.parent)
     try:
         with open_archive(path) as archive:
-            _extract_members(archive, path, unfinished)
+            _extract_members(archive, path, unfinished, check)
+        finish(unfinished)
         if not folder.exists():
             os.replace(unfinished, folder)
     except READ_ERRORS as error:
@@ -50,7 +54,7 @@ def extract(path: Path, folder: Path) -> None:
         cache.remove(unfinished)
 
 
-def _extract_members(archive: ArchiveReader, path: Path, folder: Path) -> None:
+def _extract_members(archive: ArchiveReader, path: Path, folder: Path, check: Callable[[], None]) -> None:
     members = archive.members()
     places = _checked_places(members, path)
     budget = _Budget(path)
@@ -63,6 +67,7 @@ def _extract_members(archive: ArchiveReader, path: Path, folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as file:
             for chunk in archive.read(member):
+                check()
                 budget.spend(len(chunk))
                 file.write(chunk)
 
@@ -95,8 +100,8 @@ def _checked_places(members: list[Member], path: Path) -> list[PurePosixPath]:
         raise PackageError(text)
     places = [PurePosixPath(member.name.replace("\\", "/")) for member in members]
     for member, place in zip(members, places):
-        has_drive = ":" in str(place)[:2]
-        inside = (place.parts or member.is_folder) and not place.is_absolute() and ".." not in place.parts and not has_drive
+        inside = (place.parts or member.is_folder) and not place.is_absolute() and ".." not in place.parts
+        inside = inside and ":" not in str(place)  # a drive or a stream on Windows
         if member.is_link or not inside or "\0" in member.name:
             why = tr("is a link") if member.is_link else tr("would be written outside the package's folder")
             raise PackageError(tr("{path} was refused: its member '{name}' {why}.", path=path, name=member.name, why=why))

@@ -131,11 +131,15 @@ class _GdalReader:
         file = gdal.VSIFOpenL(self._root + member.name, "rb")
         if file is None:
             raise OSError(f"{member.name} cannot be read")
+        missing = gdal.VSIStatL(self._root + member.name).size
         try:
             while chunk := gdal.VSIFReadL(1, CHUNK, file):
+                missing -= len(chunk)
                 yield bytes(chunk)
         finally:
             gdal.VSIFCloseL(file)
+        if missing:
+            raise OSError(f"{member.name} ends {missing} bytes too early")
 
 
 def _run_for_text(command: list[str]) -> str:
@@ -206,7 +210,10 @@ class _Py7zrReader:
 
     def read(self, member: Member) -> Iterator[bytes]:
         with tempfile.TemporaryDirectory() as folder:
-            with self._py7zr.SevenZipFile(self._path) as archive:
-                archive.extract(folder, targets=[member.name])
+            try:
+                with self._py7zr.SevenZipFile(self._path) as archive:
+                    archive.extract(folder, targets=[member.name])
+            except self._py7zr.exceptions.ArchiveError as error:
+                raise OSError(str(error)) from error
             with Path(folder, member.name).open("rb") as content:
                 yield from _chunks(content)

@@ -102,7 +102,8 @@ def declared_arguments(parameters: list[Any]) -> list[ModelArgument]:
         if not isinstance(entry, dict) or not entry.get("name"):
             continue
         name = str(entry["name"])
-        if name.lower() not in HOST_ARGUMENTS:
+        is_raster = str(entry.get("dataType", "")).lower() in ("raster", "rasters")
+        if name.lower() not in HOST_ARGUMENTS and not is_raster:
             arguments.setdefault(name, _declared(name, entry))
     return list(arguments.values())
 

@@ -8,6 +8,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from .errors import InferenceError
+from .translation import tr
+
 VARIABLE = "DLPK_CACHE"
 """Environment variable that moves the cache folder."""
 
@@ -22,7 +25,13 @@ def cache_folder() -> Path:
         folder = Path.home() / "Library" / "Caches" / "deep_learning_packages"
     else:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deep_learning_packages"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InferenceError(
+            tr("The cache folder {folder} cannot be made: {error}. Choose another one with the environment variable {variable}.",
+               folder=folder, error=error.strerror, variable=VARIABLE)
+        ) from error  # fmt: skip
     return folder.resolve()
 
 

@@ -54,17 +54,15 @@ def in_grid(detections: Detections, core: Window) -> Detections:
     return replace(detections, geometries=shapely.transform(detections.geometries, lambda xy: xy + shift))
 
 
-def inside(detections: Detections, extent: Window) -> NDArray[Any]:
-    """Which detections (in pixels of the grid) have their inner point in the extent; those count whole."""
-    left, top = extent.column, extent.row
-    right, bottom = left + extent.width, top + extent.height
+def inside(detections: Detections, left: float, low: float, right: float, high: float) -> NDArray[Any]:
+    """Which detections have their inner point in a rectangle (in their own coordinates); those count whole."""
     bounds = shapely.bounds(detections.geometries)
-    within = (bounds[:, 0] >= left) & (bounds[:, 1] >= top) & (bounds[:, 2] <= right) & (bounds[:, 3] <= bottom)
+    within = (bounds[:, 0] >= left) & (bounds[:, 1] >= low) & (bounds[:, 2] <= right) & (bounds[:, 3] <= high)
     crossing = np.flatnonzero(~within)
     if len(crossing):
         points = shapely.get_coordinates(shapely.point_on_surface(detections.geometries[crossing]))
         x, y = points[:, 0], points[:, 1]
-        within[crossing] = (x >= left) & (x < right) & (y >= top) & (y < bottom)
+        within[crossing] = (x >= left) & (x < right) & (y >= low) & (y < high)
     return np.asarray(within)
 
 

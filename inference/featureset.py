@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..worker.protocol import ProtocolError, parse
 from .detections import Detections
 from .errors import FeatureSetError
-from .fields import Field, find_name, guessed_field, is_own
+from .fields import Field, find_name, is_own, widened
 from .translation import tr
 
 CLASS_FALLBACKS = ("Classvalue", "Value")
@@ -29,7 +29,8 @@ class FeatureSetDecoder:
 
     Attributes:
         geometry_type: What getGeometryType answered: 1 point, 2 multipoint, 3 polyline, 4 polygon.
-        fields: Declared fields; undeclared ones that occur are added.
+        fields: Declared fields, by casefolded name.
+        learned: Fields that only occurred, by casefolded name; their kind is the widest of their values.
         confidence_field, class_field: Names of the fields that suppression reads; empty for their defaults.
         problems: How many features were dropped or repaired, by reason.
     """
@@ -39,6 +40,12 @@ class FeatureSetDecoder:
     confidence_field: str = "Confidence"
     class_field: str = ""
     problems: Counter[str] = field(default_factory=Counter)
+    learned: dict[str, Field] = field(default_factory=dict)
+
+    @property
+    def all_fields(self) -> tuple[Field, ...]:
+        """Declared fields, then those that only occurred, by name: the order must not depend on the blocks'."""
+        return (*self.fields.values(), *(self.learned[key] for key in sorted(self.learned)))
 
     def decode(self, payload: bytes) -> Detections:
         """Decode one answer; coordinates stay in pixels of the block.
@@ -52,7 +59,8 @@ class FeatureSetDecoder:
             if not isinstance(geometry, dict):
                 self.problems[tr("without geometry")] += 1
                 continue
-            parsed.append((geometry, feature.get("attributes") or {}))
+            attributes = feature.get("attributes")
+            parsed.append((geometry, attributes if isinstance(attributes, dict) else {}))
         geometries = self._geometries([geometry for geometry, _ in parsed])
         keep = ~shapely.is_missing(geometries)
         rows = [attributes for (_, attributes), kept in zip(parsed, keep) if kept]
@@ -75,7 +83,8 @@ class FeatureSetDecoder:
         if self.geometry_type == 2:  # noqa: PLR2004 - multipoints
             points = _pairs(geometry.get("points"))
             return shapely.MultiPoint(points) if points else None
-        lines = [line for line in map(_pairs, geometry.get("paths") or []) if line is not None and len(line) > 1]
+        paths = geometry.get("paths")
+        lines = [line for line in map(_pairs, paths if isinstance(paths, list) else []) if line is not None and len(line) > 1]
         return shapely.LineString(max(lines, key=len)) if lines else None
 
     def _polygons(self, raw: list[dict[str, Any]]) -> NDArray[Any]:
@@ -84,7 +93,8 @@ class FeatureSetDecoder:
         ring_of: list[int] = []
         polygon_of: list[int] = []
         for place, geometry in enumerate(raw):
-            for number, ring in enumerate(geometry.get("rings") or []):
+            rings = geometry.get("rings")
+            for number, ring in enumerate(rings if isinstance(rings, list) else []):
                 points = _ring(ring)
                 if points is None:
                     if number == 0:
@@ -105,7 +115,8 @@ class FeatureSetDecoder:
         broken = np.flatnonzero(present & ~shapely.is_valid(polygons))
         for place in broken:
             polygons[place] = _largest_polygon(shapely.make_valid(polygons[place]))
-        polygons[present & (shapely.area(polygons) == 0)] = None
+        area = shapely.area(polygons)
+        polygons[present & ~((area > 0) & np.isfinite(area))] = None
         gone = int(shapely.is_missing(polygons).sum())
         self.problems[tr("empty or with unusable coordinates")] += gone
         self.problems[tr("repaired, as their outline crossed itself")] += int((~shapely.is_missing(polygons[broken])).sum())
@@ -116,22 +127,19 @@ class FeatureSetDecoder:
         for place, attributes in enumerate(rows):
             for name, value in attributes.items():
                 if not is_own(name):
-                    declared = self.fields.get(name.casefold()) or self._learn(name, value, columns, len(rows))
-                    columns[declared.name][place] = value
-        confidence = np.array([_confidence(value) for value in self._column(columns, self.confidence_field)], float)
+                    named = self.fields.get(name.casefold()) or self._learned(name, value)
+                    columns.setdefault(named.name, [None] * len(rows))[place] = value
+        confidence = np.array([_confidence(value) for value in self._column(columns, self.confidence_field, len(rows))], float)
         return Detections(geometries, confidence, self._classes(columns, len(rows)), columns)
 
-    def _learn(self, name: str, value: object, columns: dict[str, list[Any]], count: int) -> Field:
-        learned = guessed_field(name, [value])
-        self.fields[name.casefold()] = learned
-        columns[learned.name] = [None] * count
+    def _learned(self, name: str, value: object) -> Field:
+        known = self.learned.get(name.casefold())
+        self.learned[name.casefold()] = learned = widened(known or Field(name, "long", name), value)
         return learned
 
-    def _column(self, columns: dict[str, list[Any]], name: str) -> list[Any]:
+    def _column(self, columns: dict[str, list[Any]], name: str, count: int) -> list[Any]:
         found = find_name(columns, name)
-        if found is not None:
-            return columns[found]
-        return [None] * max(map(len, columns.values()), default=0)
+        return [None] * count if found is None else columns[found]
 
     def _classes(self, columns: dict[str, list[Any]], count: int) -> NDArray[Any]:
         """CONTRACT 6: the class field, else Classvalue, else Value, else all are of one class."""
@@ -164,7 +172,7 @@ def _pairs(value: object) -> Coordinates | None:
         return None
     try:
         points = [[float(point[0]), float(point[1])] for point in value]
-    except (TypeError, ValueError, IndexError, KeyError):
+    except (TypeError, ValueError, IndexError, KeyError, OverflowError):
         return None
     return points if all(math.isfinite(x) and math.isfinite(y) for x, y in points) else None
 
@@ -191,5 +199,5 @@ def _confidence(value: object) -> float:
         if isinstance(value, str):
             return max(float(part) for part in value.replace(",", ".").split(";") if part.strip())
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan

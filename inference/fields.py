@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 GEOMETRY_TYPES = {1: "Point", 2: "MultiPoint", 3: "LineString", 4: "Polygon"}
 """What getGeometryType may answer, by the names of OGC's simple features."""
@@ -54,12 +54,11 @@ def is_own(name: str) -> bool:
     return name.casefold() in _DROPPED_NAMES
 
 
-def guessed_field(name: str, values: Iterable[object]) -> Field:
-    """The field for attributes that the function answers without having declared them."""
-    kinds = {type(value) for value in values if value is not None}
-    if kinds and kinds <= {int, bool}:
-        return Field(name, "long", name)
-    return Field(name, "double" if kinds and kinds <= {int, bool, float} else "text", name)
+def widened(field: Field, value: object) -> Field:
+    """The field with a kind that holds this value too: long, else double, else text."""
+    if value is None or field.kind == "text" or isinstance(value, int):
+        return field
+    return replace(field, kind="double" if isinstance(value, float) else "text")
 
 
 def find_name(names: Iterable[str], wanted: str) -> str | None:

@@ -103,6 +103,6 @@ class Journal:
 
 def _unwritable(error: Exception) -> JournalError:
     return JournalError(
-        tr("The journal of the run cannot be written in {folder}: {error}. Make room there, or choose another folder with "
-           "the environment variable {variable}.", folder=cache.cache_folder(), error=error, variable=cache.VARIABLE)
+        tr("The journal of the run cannot be written : {error}. Make room, or choose another cache folder with the "
+           "environment variable {variable}.", error=error, variable=cache.VARIABLE)
     )  # fmt: skip

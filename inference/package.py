@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -70,23 +72,24 @@ class Package:
     Attributes:
         source: What the user gave.
         sha256: Hash of the content, hexadecimal.
+        folder: What the raster function may read: the package's root.
         definition: The model definition.
         function: Absolute path of the raster function's .py, or the name of a built-in wrapper.
     """
 
     source: Path
     sha256: str
+    folder: Path
     definition: ModelDefinition
     function: str
 
-    @property
-    def folder(self) -> Path:
-        """The folder that the raster function may read."""
-        return self.definition.path.parent
 
-
-def open_package(source: str | Path) -> Package:
+def open_package(source: str | Path, check: Callable[[], None] = lambda: None) -> Package:
     """Open a package: find and read the model definition and its raster function. No code of it runs.
+
+    Args:
+        source: A .dlpk, an .emd (its folder is the package) or a folder.
+        check: Called now and then, as packages of several gigabytes take a while; raises to stop.
 
     Raises:
         PackageError: It is not there, damaged or refused; or the model definition is missing, not the only
@@ -96,40 +99,48 @@ def open_package(source: str | Path) -> Package:
     if not path.exists():
         raise PackageError(tr("{path} does not exist. Choose a .dlpk file, an .emd file or a folder.", path=path))
     if path.is_dir():
-        definition, digest = _find_definition(path, path.name), _hash_files(path)
-    elif path.suffix.lower() == ".emd":
-        definition, digest = path, _hash_files(path.parent)
-    elif is_archive(path):
-        digest = _hash_file(path, hashlib.sha256()).hexdigest()
-        definition = _find_definition(_extracted(path, digest), path.stem)
-    else:
-        raise PackageError(
-            tr("{path} is no deep learning package: it is neither a zip nor a 7-Zip archive, nor an .emd file.", path=path)
-        )
-    return package_of_definition(path, digest, definition)
+        return _package(path, _hash_files(path, check), path, _find_definition(path, path.name))
+    if path.suffix.lower() == ".emd":
+        _refuse_shared_folder(path)
+        return _package(path, _hash_files(path.parent, check), path.parent, path)
+    if is_archive(path):
+        digest = _hash_file(path, hashlib.sha256(), check).hexdigest()
+        folder = _extracted(path, digest, check)
+        return _package(path, digest, folder, _find_definition(folder, path.stem))
+    raise PackageError(
+        tr("{path} is no deep learning package: it is neither a zip nor a 7-Zip archive, nor an .emd file.", path=path)
+    )
 
 
-def package_of_definition(source: Path, digest: str, path: Path) -> Package:
-    """The package around a model definition that was found.
-
-    Raises:
-        PackageError: See open_package.
-    """
+def _package(source: Path, digest: str, folder: Path, path: Path) -> Package:
     definition = ModelDefinition(path, _read_definition(path))
-    return Package(source, digest, definition, _function(definition))
+    return Package(source, digest, folder, definition, _function(definition, folder))
 
 
-def _extracted(path: Path, digest: str) -> Path:
+def _refuse_shared_folder(path: Path) -> None:
+    """The folder of a bare .emd is the package: all of it is hashed, and shown to the raster function."""
+    if path.parent in (Path.home(), Path(tempfile.gettempdir()), Path(path.anchor)):
+        raise PackageError(tr("{path} lies among other things. Put it and its files into a folder of their own.", path=path))
+
+
+def _extracted(path: Path, digest: str, check: Callable[[], None]) -> Path:
     folder = cache_folder() / "packages" / digest[:32]  # short, as Windows limits the length of paths
-    archive.extract(path, folder)
-    for definition in folder.rglob("*"):
-        if definition.suffix.lower() == ".emd":
-            _make_readable(definition)
+
+    def finish(unfinished: Path) -> None:
+        for definition in unfinished.rglob("*"):
+            if definition.suffix.lower() == ".emd" and definition.is_file():
+                _make_readable(definition)
+        try:  # a malformed package leaves nothing
+            _package(path, digest, unfinished, _find_definition(unfinished, path.stem))
+        except PackageError as error:  # users know the archive, not our folder
+            raise PackageError(str(error).replace(str(unfinished), str(path))) from error
+
+    archive.extract(path, folder, finish, check)
     return folder
 
 
 def _make_readable(path: Path) -> None:
-    """Rewrite a definition in our cache as plain UTF-8: functions open it with the platform's encoding."""
+    """Rewrite a definition as plain UTF-8: functions open it with the platform's encoding, which knows no mark."""
     raw = path.read_bytes()
     text = _decode(raw).encode()
     if text != raw:
@@ -145,7 +156,8 @@ def _decode(raw: bytes) -> str:
 
 def _find_definition(folder: Path, stem: str) -> Path:
     """The .emd in the root, else the only one below, else the one named like the package (CONTRACT 1.3)."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".emd" and path.is_file())
+    files = (path for path in folder.rglob("*") if path.suffix.lower() == ".emd" and path.is_file())
+    found = sorted(path for path in files if not path.name.startswith("._"))  # macOS adds such twins
     in_root = [path for path in found if path.parent == folder]
     candidates = in_root or found
     if len(candidates) > 1:
@@ -178,11 +190,11 @@ def _read_definition(path: Path) -> dict[str, Any]:
     return values
 
 
-def _function(definition: ModelDefinition) -> str:
+def _function(definition: ModelDefinition, folder: Path) -> str:
     """Path of the raster function, or the built-in wrapper where the definition names none of its own."""
     named = definition.text("InferenceFunction").strip()
     if named and not named.lower().startswith(BUILT_IN_PREFIX):
-        return str(_inside(definition, named, "InferenceFunction"))
+        return str(_inside(definition, folder, named, "InferenceFunction"))
     if not definition.values.get("ModelConfiguration"):
         raise PackageError(
             tr("{path} has neither InferenceFunction (the package's own raster function) nor ModelConfiguration "
@@ -192,29 +204,30 @@ def _function(definition: ModelDefinition) -> str:
     return "ObjectClassifier" if classifies else "ObjectDetector"
 
 
-def _inside(definition: ModelDefinition, name: str, key: str) -> Path:
-    """A file that the definition names: relative to it with either slash, or absolute."""
+def _inside(definition: ModelDefinition, folder: Path, name: str, key: str) -> Path:
+    """A file of the package that the definition names, relative to itself, with either slash."""
     relative = PurePosixPath(name.replace("\\", "/"))
-    path = Path(definition.path.parent, relative)
-    if not path.is_file():
+    path = Path(definition.path.parent, relative).resolve()
+    if not path.is_file() or not path.is_relative_to(folder.resolve()):
         raise PackageError(
             tr("{definition}: {key} names '{name}', but there is no such file in the package. "
                "Ask for a complete package.", definition=definition.path, key=key, name=name)
         )  # fmt: skip
-    return path.resolve()
+    return path
 
 
-def _hash_files(folder: Path) -> str:
+def _hash_files(folder: Path, check: Callable[[], None]) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             digest.update(str(path.relative_to(folder)).encode() + b"\0")
-            _hash_file(path, digest)
+            _hash_file(path, digest, check)
     return digest.hexdigest()
 
 
-def _hash_file(path: Path, digest: Any) -> Any:  # noqa: ANN401 - hashlib's object has no public type
+def _hash_file(path: Path, digest: Any, check: Callable[[], None]) -> Any:  # noqa: ANN401 - hashlib's object has no public type
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
+            check()
             digest.update(chunk)
     return digest

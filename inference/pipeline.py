@@ -18,8 +18,8 @@ from .detections import georeferenced, in_grid, inside
 from .errors import ConfigurationError, FunctionError, InferenceError, OutOfMemoryError, RasterError, WorkerError
 from .featureset import FeatureSetDecoder
 from .feedback import Feedback, stop_if_canceled
-from .grid import Grid
 from .journal import Journal
+from .plan import InferencePlan
 from .raster import Validity
 from .raster_function import RasterFunction
 from .readers import BlockRead, Readers
@@ -77,7 +77,7 @@ class Pipeline:
     def __init__(
         self,
         functions: list[RasterFunction],
-        grid: Grid,
+        plan: InferencePlan,
         blocks: BlockGrid,
         scalars: Mapping[str, str],
         make_readers: Callable[[Callable[[BlockRead], None]], Readers],
@@ -85,13 +85,11 @@ class Pipeline:
         decoder: FeatureSetDecoder,
         journal: Journal,
         feedback: Feedback,
-        block_seconds: float,
     ) -> None:
         """Prepare a run; functions are configured and share the slots already."""
-        self._grid, self._blocks, self._scalars = grid, blocks, dict(scalars)
+        self._plan, self._blocks, self._scalars = plan, blocks, dict(scalars)
         self._configuration = blocks.configuration
         self._slots, self._decoder, self._journal, self._feedback = slots, decoder, journal, feedback
-        self._block_seconds = block_seconds
         self._events: queue.SimpleQueue[BlockRead | Reply] = queue.SimpleQueue()
         self._lanes = [_Lane(function) for function in functions]
         self._readers = make_readers(self._events.put)
@@ -209,9 +207,13 @@ class Pipeline:
             detections = in_grid(self._decoder.decode(reply.payload), task.block.core)
         except InferenceError as error:
             raise _located(error, task.block) from error
-        within = inside(detections, self._blocks.extent)
-        self.statistics.outside += int((~within).sum())
-        detections = georeferenced(detections.kept(within), self._grid.affine)
+        found = len(detections)
+        left, top = self._blocks.extent.column, self._blocks.extent.row
+        within = inside(detections, left, top, left + self._blocks.extent.width, top + self._blocks.extent.height)
+        detections = georeferenced(detections.kept(within), self._plan.source.grid.affine)
+        if self._plan.region is not None:
+            detections = detections.kept(inside(detections, *self._plan.region))
+        self.statistics.outside += found - len(detections)
         self._journal.add(task.block, detections)
         self.statistics.detections += len(detections)
         lane.tasks.popleft()
@@ -240,10 +242,12 @@ class Pipeline:
 
     def _kill_hanging(self) -> None:
         for lane in self._lanes:
-            if lane.tasks and time.monotonic() - lane.since > self._block_seconds:
+            if lane.tasks and lane.function.worker.has_ended and self._events.empty():
+                self._revive(lane)
+            elif lane.tasks and time.monotonic() - lane.since > self._plan.block_seconds:
                 lane.tasks[0].timeouts += 1
                 error = WorkerError(
-                    tr("The package did not answer within {seconds} seconds.", seconds=f"{self._block_seconds:g}")
+                    tr("The package did not answer within {seconds} seconds.", seconds=f"{self._plan.block_seconds:g}")
                 )
                 if lane.tasks[0].timeouts >= TIMEOUTS_PER_BLOCK:
                     raise _located(error, lane.tasks[0].block)
@@ -257,6 +261,8 @@ class Pipeline:
         self.statistics.restarts += 1
         lane.function.restart(self._scalars)
         lane.function.worker.deliver_to(self._events.put)
+        for other in self._lanes:
+            other.since = time.monotonic()  # answers that came meanwhile are not late
 
     def _shrink(self, error: OutOfMemoryError) -> None:
         """After memory ran out, go on with a smaller batch: all workers anew, all blocks split."""

@@ -38,6 +38,8 @@ class InferencePlan:
         source: The raster, at the cell size to process.
         extent: The pixels of its grid to process.
         hosting: Where the raster function runs.
+        region: The extent in map units (x and y minimum, x and y maximum), where it is smaller than `extent`: a
+            detection counts when its inner point is in both.
         suppression: How duplicates are removed; None to keep all.
         workers: How many processes; None for one a GPU, or one on the CPU.
         readers: Threads that read the raster.
@@ -49,6 +51,7 @@ class InferencePlan:
     source: RasterSource
     extent: Window
     hosting: Hosting
+    region: tuple[float, float, float, float] | None = None
     suppression: SuppressionPlan | None = None
     workers: int | None = None
     readers: int = 2
@@ -63,6 +66,6 @@ class InferencePlan:
             dict(sorted(self.values.items())),
             self.source.identity,
             [grid.width, grid.height, repr(grid.affine), grid.crs],
-            [extent.column, extent.row, extent.width, extent.height],
+            [extent.column, extent.row, extent.width, extent.height, self.region],
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -8,7 +8,7 @@ from typing import Any
 
 from .arguments import ModelArgument, declared_arguments
 from .configuration import Configuration
-from .errors import ConfigurationError, WorkerError
+from .errors import ConfigurationError
 from .feedback import Feedback
 from .fields import GEOMETRY_TYPES, Field, declared_fields
 from .interpreter import Interpreter
@@ -112,7 +112,7 @@ class RasterFunction:
         answer = self.worker.call(message, self._feedback, self._hosting.start_seconds)
         configuration = Configuration.from_answer(answer["configuration"], self._package.definition.values)
         geometry_type = answer["geometry_type"]
-        if geometry_type not in GEOMETRY_TYPES:
+        if not isinstance(geometry_type, int) or geometry_type not in GEOMETRY_TYPES:
             raise ConfigurationError(
                 tr("getGeometryType() answered {value}; 1 (point), 2 (multipoint), 3 (polyline) or 4 (polygon) is allowed.",
                    value=geometry_type)
@@ -152,12 +152,11 @@ class RasterFunction:
 
     def _start(self) -> Worker:
         hosting = self._hosting
-        worker = Worker(
-            hosting.interpreter, hosting.sandbox, (self._package.folder,), self._slots.descriptors, self._feedback.debug
-        )
+        inherited = () if self._slots.descriptor is None else (self._slots.descriptor,)
+        worker = Worker(hosting.interpreter, hosting.sandbox, (self._package.folder,), inherited, self._feedback.debug)
         try:
             worker.wait(self._feedback, hosting.start_seconds)
-        except WorkerError:
+        except BaseException:
             worker.kill()
             raise
         return worker

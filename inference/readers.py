@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -97,8 +98,9 @@ class Readers:
 
     def stop(self) -> None:
         """End the threads; one that hangs in a read is left behind, as it can do no harm."""
-        while not self._tasks.empty():
-            self._tasks.get()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._tasks.get_nowait()
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
@@ -128,4 +130,6 @@ class Readers:
         raw = np.empty(shape, source.grid.dtype)
         validity = source.read(block.window, self._bands, raw, mask)
         self._scaling.apply(raw, pixels)
+        if validity is Validity.PARTIAL:
+            pixels *= mask  # what is not valid stays 0 (CONTRACT 3.3)
         return validity

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def run_plan(plan: InferencePlan, feedback: Feedback) -> Iterator[InferenceResul
         statistics, decoder = _find(plan, journal, feedback)
         keep = _kept(plan, journal, feedback)
         _report(statistics, decoder, int(keep.sum()), plan, feedback)
-        fields = tuple(decoder.fields.values())
+        fields = decoder.all_fields
         yield InferenceResult(decoder.geometry_type, fields, statistics, int(keep.sum()), journal, keep)
 
 
@@ -85,7 +86,7 @@ def _find(plan: InferencePlan, journal: Journal, feedback: Feedback) -> tuple[St
         stack.callback(slots.close)
         function = _started(plan, slots, feedback, stack, 0)
         values, answers = _configured(plan, function, feedback)
-        _check_suppression(plan, answers)
+        _check_suppression(plan, answers, feedback)
         bands = answers.configuration.band_indices(plan.source.grid.band_names)
         functions = [function, *_further(plan, function, values, slots, feedback, stack)]
         scaling = _scaling(plan, answers.configuration, bands)
@@ -99,9 +100,7 @@ def _find(plan: InferencePlan, journal: Journal, feedback: Feedback) -> tuple[St
             return Readers(plan.source, bands, slots, scaling, deliver, plan.readers)  # type: ignore[arg-type]
 
         decoder = _decoder(plan, answers)
-        pipeline = Pipeline(
-            functions, plan.source.grid, blocks, values, make_readers, slots, decoder, journal, feedback, plan.block_seconds
-        )
+        pipeline = Pipeline(functions, plan, blocks, values, make_readers, slots, decoder, journal, feedback)
         return pipeline.run(), decoder
 
 
@@ -126,31 +125,43 @@ def _configured(plan: InferencePlan, function: RasterFunction, feedback: Feedbac
             tr("The model does not know the argument(s) {unknown}; they are handed over all the same. It knows: {known}.",
                unknown=", ".join(unknown), known=known)
         )  # fmt: skip
+    _square_batch(values, feedback)
     written = "; ".join(f"{name} {value}" for name, value in values.items())
     feedback.info(tr("Arguments: {values}", values=written or tr("none")))
-    _check_tile(plan, values)
-    return values, function.configure(values)
+    tile_size = values.get("tile_size", "")
+    tile = int(tile_size) if tile_size.isdigit() else plan.package.definition.tile_size
+    check_padding(values.get("padding"), tile)
+    answers = function.configure(values)
+    check_padding(str(answers.configuration.padding), tile)
+    return values, answers
 
 
-def _check_tile(plan: InferencePlan, values: dict[str, str]) -> None:
-    tile = values.get("tile_size", "")
-    check_padding(values.get("padding"), int(tile) if tile.isdigit() else plan.package.definition.tile_size)
+def _square_batch(values: dict[str, str], feedback: Feedback) -> None:
+    """Round batch_size down to a square: functions lay mini-tiles out as one, some without checking (CONTRACT 3.4)."""
+    batch = values.get("batch_size", "")
+    if batch.isdigit() and int(batch) > 0 and math.isqrt(int(batch)) ** 2 != int(batch):
+        values["batch_size"] = str(math.isqrt(int(batch)) ** 2)
+        feedback.warning(
+            tr("batch_size {batch} is rounded down to a square, {square}.", batch=batch, square=values["batch_size"])
+        )
 
 
-def _check_suppression(plan: InferencePlan, answers: FunctionAnswers) -> None:
+def _check_suppression(plan: InferencePlan, answers: FunctionAnswers, feedback: Feedback) -> None:
     """Suppression needs the fields that it reads, and areas."""
     if plan.suppression is None:
         return
     names = [field.name for field in answers.fields]
-    for name, parameter in (
-        (plan.suppression.confidence_field, "CONFIDENCE_FIELD"),
-        (plan.suppression.class_field, "CLASS_FIELD"),
-    ):
-        if name and find_name(names, name) is None:
-            raise ArgumentValueError(
-                tr("{parameter} is {name}, but the model gives only these fields: {names}. Choose one of them, or switch "
-                   "Non Maximum Suppression off.", parameter=parameter, name=name, names=", ".join(names) or tr("none"))
-            )  # fmt: skip
+    confidence, class_field = plan.suppression.confidence_field, plan.suppression.class_field
+    if find_name(names, confidence) is None:
+        raise ArgumentValueError(
+            tr("CONFIDENCE_FIELD is {name}, but the model gives only these fields: {names}. Choose one of them, or switch "
+               "Non Maximum Suppression off.", name=confidence, names=", ".join(names) or tr("none"))
+        )  # fmt: skip
+    if class_field and find_name(names, class_field) is None:  # some functions give more than they declare
+        feedback.warning(
+            tr("CLASS_FIELD is {name}, which the model does not declare ({names}). Where it does not give it, all "
+               "features are of one class.", name=class_field, names=", ".join(names) or tr("none"))
+        )  # fmt: skip
     if answers.geometry_type != POLYGON:
         raise ConfigurationError(
             tr("The model finds points or lines, which have no area to overlap. Switch Non Maximum Suppression off.")
@@ -218,7 +229,11 @@ def _announce(plan: InferencePlan, blocks: BlockGrid, bands: tuple[int, ...], wo
 
 def _kept(plan: InferencePlan, journal: Journal, feedback: Feedback) -> NDArray[Any]:
     """Which detections of the journal stay (bool, in its order)."""
-    stop_if_canceled(feedback)
+
+    def check() -> None:
+        stop_if_canceled(feedback)
+
+    check()
     blocks = list(journal.blocks(with_attributes=False))
     count = sum(map(len, blocks))
     if not count:
@@ -227,10 +242,10 @@ def _kept(plan: InferencePlan, journal: Journal, feedback: Feedback) -> NDArray[
     confidence = np.concatenate([block.confidence for block in blocks])
     classes = np.concatenate([block.classes for block in blocks])
     if plan.suppression is not None:
-        keep: NDArray[Any] = suppress(geometries, confidence, classes, plan.suppression.max_overlap) == KEPT
+        keep: NDArray[Any] = suppress(geometries, confidence, classes, plan.suppression.max_overlap, check) == KEPT
         return keep
     block_of = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
-    suppressor = suppress(geometries, confidence, classes, DUPLICATE_OVERLAP)
+    suppressor = suppress(geometries, confidence, classes, DUPLICATE_OVERLAP, check)
     twice = int(((suppressor != KEPT) & (block_of[suppressor] != block_of)).sum())
     if twice:
         feedback.warning(

@@ -1,13 +1,11 @@
-"""Shared memory: slots of equal size in one file without a name, each holding a block and its mask."""
+"""Shared memory: slots of equal size in one file, each holding a block and its mask."""
 
 from __future__ import annotations
 
 import mmap
 import os
-import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,10 @@ from ..worker.protocol import mask_offset
 from .errors import WorkerError
 from .translation import tr
 
-SHARED_MEMORY = Path("/dev/shm")  # nosec B108
+if sys.platform == "linux":
+    import fcntl
+
+NAME = "deep_learning_packages-blocks"
 SHARE_OF_MEMORY = 4
 """Slots take at most this fraction of the memory that is free."""
 
@@ -26,32 +27,26 @@ SHARE_OF_MEMORY = 4
 class Slots:
     """Memory that this process and its workers map.
 
-    Files are created empty, one in each folder that may serve: workers inherit their descriptors before the
-    size of a block, and so the folder with room for it, is known.
+    The file is created empty, as workers inherit its descriptor before the size of a block is known. On Linux its
+    size is then sealed: a package that cut the file short would kill this process at its next access.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self.slot_bytes = 0
+        self.path: str | None = None
         self._memory: mmap.mmap | None = None
-        folders = [SHARED_MEMORY] if SHARED_MEMORY.is_dir() else []
-        self._files = [_create(folder) for folder in (*folders, Path(tempfile.gettempdir()))]
-        self._chosen = self._files[-1]
-
-    @property
-    def descriptors(self) -> tuple[int, ...]:
-        """What workers inherit; none on Windows, where they open the file by its path."""
-        return () if sys.platform == "win32" else tuple(file.descriptor for file in self._files)
+        if sys.platform == "linux":
+            self._file = os.memfd_create(NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            return
+        self._file, self.path = tempfile.mkstemp(prefix=NAME)
+        if sys.platform != "win32":
+            os.unlink(self.path)
 
     @property
     def descriptor(self) -> int | None:
-        """The descriptor of the file in use; None where descriptors are not inherited."""
-        return self._chosen.descriptor if self.descriptors else None
-
-    @property
-    def path(self) -> str | None:
-        """The path of the file in use, where it has one."""
-        return self._chosen.path
+        """What workers inherit; None on Windows, where they open the file by its path."""
+        return None if sys.platform == "win32" else self._file
 
     @property
     def total_bytes(self) -> int:
@@ -80,13 +75,14 @@ class Slots:
                    "Choose a smaller batch_size or tile size.", block=self.slot_bytes >> 20,
                    free=free_memory() // SHARE_OF_MEMORY >> 20)
             )  # fmt: skip
-        self._chosen = self._file_with_room()
-        # The space is taken now: a write into a sparse file on a full disk kills the process.
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self._chosen.descriptor, 0, self.total_bytes)
-        else:
-            os.ftruncate(self._chosen.descriptor, self.total_bytes)
-        self._memory = mmap.mmap(self._chosen.descriptor, self.total_bytes)
+        try:
+            self._reserve()
+        except OSError as error:
+            raise WorkerError(
+                tr("{need} MiB of memory for blocks cannot be had: {error}. Choose a smaller batch_size.",
+                   need=self.total_bytes >> 20, error=error.strerror)
+            ) from error  # fmt: skip
+        self._memory = mmap.mmap(self._file, self.total_bytes)
 
     def pixels(self, slot: int, shape: tuple[int, int, int], dtype: str) -> NDArray[Any]:
         """The pixels of a slot as an array that can be written."""
@@ -99,43 +95,23 @@ class Slots:
     def close(self) -> None:
         """Give the memory back as soon as the last array of it is gone."""
         self._memory = None
-        for file in self._files:
-            os.close(file.descriptor)
-            if file.path is not None:
-                Path(file.path).unlink(missing_ok=True)
-        self._files = []
+        os.close(self._file)
+        if sys.platform == "win32" and self.path is not None:
+            Path(self.path).unlink(missing_ok=True)
 
     def _array(self, start: int, shape: tuple[int, int, int], dtype: str) -> NDArray[Any]:
         if self._memory is None:
             raise ValueError("the slots are not allocated")
         return np.frombuffer(self._memory, dtype, int(np.prod(shape)), start).reshape(shape)
 
-    def _file_with_room(self) -> _File:
-        for file in self._files:
-            if shutil.disk_usage(file.folder).free > self.total_bytes:
-                return file
-        folders = ", ".join(str(file.folder) for file in self._files)
-        raise WorkerError(
-            tr("Blocks need {need} MiB, and there is less room in {folders}. Choose a smaller batch_size, or make room.",
-               need=self.total_bytes >> 20, folders=folders)
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _File:
-    """An open file: without a name where the system can do that."""
-
-    descriptor: int
-    folder: Path
-    path: str | None
-
-
-def _create(folder: Path) -> _File:
-    descriptor, path = tempfile.mkstemp(prefix="deep_learning_packages-", dir=folder)
-    if sys.platform == "win32":
-        return _File(descriptor, folder, path)
-    os.unlink(path)
-    return _File(descriptor, folder, None)
+    def _reserve(self) -> None:
+        """Take the space now: a write into a sparse file on a full disk kills the process."""
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._file, 0, self.total_bytes)
+        else:
+            os.ftruncate(self._file, self.total_bytes)
+        if sys.platform == "linux":
+            fcntl.fcntl(self._file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
 
 
 def free_memory() -> int:

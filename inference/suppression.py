@@ -8,7 +8,7 @@ the pairs in memory stay bounded, as the crowd dies with its best.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +18,24 @@ from numpy.typing import NDArray
 
 ROUNDING = 1e-9
 """Overlap ratio that counts as touching: edges of neighbouring blocks differ by the rounding of coordinates."""
-FIRST_HEAD = 50_000
-PAIR_BUDGET = 3_000_000
-SAMPLE = 64
+FIRST_HEAD = 20_000
+"""Best features whose crowding is looked at."""
+SAMPLE = 128
+"""How many of them are asked for their neighbours."""
+PAIR_BUDGET = 4_000_000
+"""Pairs compared at a time among the best."""
+PORTION = 500_000
+"""Pairs in memory at a time."""
 KEPT = -1
 
 
-def suppress(geometries: NDArray[Any], confidence: NDArray[Any], classes: NDArray[Any], max_overlap: float) -> NDArray[Any]:
+def suppress(
+    geometries: NDArray[Any],
+    confidence: NDArray[Any],
+    classes: NDArray[Any],
+    max_overlap: float,
+    check: Callable[[], None] = lambda: None,
+) -> NDArray[Any]:
     """Find which features a better one suppresses.
 
     Args:
@@ -32,6 +43,7 @@ def suppress(geometries: NDArray[Any], confidence: NDArray[Any], classes: NDArra
         confidence: (n,) float; NaN is worse than any number. Ties: larger area, then smaller y, x and index first.
         classes: (n,) class values.
         max_overlap: Greatest ratio of intersection area to union area that two kept features may have, 0 to 1.
+        check: Called now and then; raises when the user stopped the run.
 
     Returns:
         (n,) int64: the index of the feature that suppressed each one, or KEPT.
@@ -39,7 +51,7 @@ def suppress(geometries: NDArray[Any], confidence: NDArray[Any], classes: NDArra
     suppressor = np.full(len(geometries), KEPT, np.int64)
     if len(geometries) < 2 or max_overlap >= 1:  # noqa: PLR2004 - a pair
         return suppressor
-    shapes = _Shapes.of(geometries)
+    shapes = _Shapes.of(geometries, check)
     ranked = _ranked(shapes, confidence)
     _, groups = np.unique(classes.astype(str), return_inverse=True)
     groups = groups.reshape(-1)
@@ -58,9 +70,10 @@ class _Shapes:
     area: NDArray[Any]
     is_box: NDArray[Any]
     curve: NDArray[Any]
+    check: Callable[[], None]
 
     @classmethod
-    def of(cls, geometries: NDArray[Any]) -> _Shapes:
+    def of(cls, geometries: NDArray[Any], check: Callable[[], None]) -> _Shapes:
         invalid = ~shapely.is_valid(geometries)
         if invalid.any():
             geometries = geometries.copy()
@@ -69,7 +82,7 @@ class _Shapes:
         envelope = (bounds[:, 2] - bounds[:, 0]) * (bounds[:, 3] - bounds[:, 1])
         five = shapely.get_num_coordinates(geometries) == 5  # noqa: PLR2004 - a closed ring of four corners
         is_box = five & (np.abs(area - envelope) <= 1e-9 * envelope) & (area > 0)
-        return cls(geometries, bounds, area, is_box, _along_curve(bounds))
+        return cls(geometries, bounds, area, is_box, _along_curve(bounds), check)
 
     def ratio(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
         """Intersection over union of pairs of indices; 1 for equal features without area."""
@@ -114,10 +127,10 @@ def _pass(
     Returns:
         The features that stay, best first.
     """
-    threshold, alive, size = max_overlap + ROUNDING, ranked, FIRST_HEAD
+    threshold, alive = max_overlap + ROUNDING, ranked
     kept: list[NDArray[Any]] = []
     while len(alive):
-        tree, head = _head(shapes, alive, size)
+        tree, head = _head(shapes, alive)
         decided = _decide(shapes, tree, head, groups, threshold)
         stays = decided == KEPT
         suppressor[head[~stays]] = head[decided[~stays]]
@@ -128,20 +141,24 @@ def _pass(
         dead = killer != KEPT
         suppressor[rest[dead]] = best[killer[dead]]
         alive = rest[~dead]
-        size = 2 * len(head) if dead.sum() < len(rest) // 10 else max(len(head), SAMPLE)
     return np.concatenate(kept) if kept else ranked
 
 
-def _head(shapes: _Shapes, alive: NDArray[Any], size: int) -> tuple[shapely.STRtree, NDArray[Any]]:
-    """The best features, no more than have PAIR_BUDGET pairs among them, and a tree of them."""
-    while True:
-        head = alive[:size]
+def _head(shapes: _Shapes, alive: NDArray[Any]) -> tuple[shapely.STRtree, NDArray[Any]]:
+    """The best features, as many as have about PAIR_BUDGET pairs of touching envelopes among them, and a tree of them.
+
+    The pairs among the first ones tell how crowded the features are: their number grows with the square.
+    """
+    head = alive[:FIRST_HEAD]
+    tree = shapely.STRtree(shapes.geometries[head])
+    sample = head[:: max(len(head) // SAMPLE, 1)]
+    neighbours = max(tree.query(shapes.geometries[sample]).shape[1] / len(sample) - 1, 0)
+    pairs = max(neighbours * len(head), 1)
+    size = max(int(len(head) * math.sqrt(PAIR_BUDGET / pairs)), SAMPLE)
+    if size < len(head) or len(head) < len(alive):
+        head = alive[: min(size, PAIR_BUDGET)]
         tree = shapely.STRtree(shapes.geometries[head])
-        sample = head[:: max(len(head) // SAMPLE, 1)]
-        pairs = tree.query(shapes.geometries[sample]).shape[1] * len(head) / len(sample)
-        if pairs <= PAIR_BUDGET or len(head) <= SAMPLE:
-            return tree, head
-        size = max(int(len(head) * math.sqrt(PAIR_BUDGET / pairs) * 0.9), SAMPLE)
+    return tree, head
 
 
 def _overlaps(
@@ -155,8 +172,9 @@ def _overlaps(
     order = np.argsort(shapes.curve[asked])
     asked = asked[order]
     for start, stop in portions:
+        shapes.check()
         near = tree.query(shapes.geometries[asked[start:stop]])
-        portions.step = max(SAMPLE, min(int(PAIR_BUDGET / 4 / max(near.shape[1] / (stop - start), 1)), 200_000))
+        portions.step = max(SAMPLE, min(int(PORTION / max(near.shape[1] / (stop - start), 1)), PORTION))
         first, second = near[0] + start, near[1]
         same = groups[asked[first]] == groups[members[second]]
         first, second = first[same], second[same]

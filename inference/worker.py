@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 from ..worker.protocol import Message, ProtocolError, receive, send
 from .errors import FunctionError, OutOfMemoryError, WorkerError
 from .feedback import Feedback, stop_if_canceled
-from .interpreter import Interpreter
+from .interpreter import VARIABLE, Interpreter
 from .sandbox import Sandbox
 from .translation import tr
 
@@ -105,6 +105,8 @@ class Worker:
     def deliver_to(self, deliver: Callable[[Reply], None]) -> None:
         """From now on hand replies to this function, in another thread, instead of to `call`."""
         self._deliver = deliver
+        while not self._inbox.empty():  # what came since the last call, such as its end
+            deliver(self._inbox.get())
 
     def send(self, message: Message) -> None:
         """Ask for something; a worker that is gone shows by its last Reply."""
@@ -156,7 +158,9 @@ class Worker:
         if error["missing"]:
             text = tr(
                 "The package needs the Python library {library}, which the inference Python does not have. Install it there, "
-                "for example with: {python} -m pip install {library}. ({message})",
+                "for example with: {python} -m pip install {library} - or make a virtual environment that has it, and set "
+                "{variable} to its Python. ({message})",
+                variable=VARIABLE,
                 library=str(error["missing"]).split(".")[0],
                 python=self.interpreter.path,
                 message=text,
@@ -165,22 +169,27 @@ class Worker:
 
     def kill(self) -> None:
         """End the process and all that it started, at once."""
-        if self._process.poll() is None:
-            try:
-                if sys.platform == "win32":
-                    self._process.kill()
-                else:
-                    os.killpg(self._process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
+        try:
+            if sys.platform == "win32":
                 self._process.kill()
+            else:
+                os.killpg(self._process.pid, signal.SIGKILL)  # what a dead worker has started may still live
+        except (ProcessLookupError, PermissionError):
+            self._process.kill()
         self._process.wait()
-        for thread in self._threads:
-            thread.join(timeout=1)
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            try:
+        try:
+            cast(BinaryIO, self._process.stdin).close()
+        except OSError:
+            pass  # what was still to be written to a dead process
+        for thread, stream in zip(self._threads, (self._process.stdout, self._process.stderr)):
+            thread.join(timeout=0.5)
+            if not thread.is_alive():  # else something that left the group holds the pipe, and closing would wait for it
                 cast(BinaryIO, stream).close()
-            except OSError:
-                pass  # what was still to be written to a dead process
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended; its pipes may be open still, held by what it has started."""
+        return self._process.poll() is not None
 
     @property
     def last_lines(self) -> str:
@@ -217,7 +226,7 @@ class Worker:
         kept = {name: value for name, value in os.environ.items() if name.upper() in KEPT_VARIABLES}
         kept |= {"LC_NUMERIC": "C", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
         if self.sandbox.program is not None:
-            kept["TMPDIR"] = "/tmp"
+            kept["TMPDIR"] = "/tmp"  # nosec B108
         if self.interpreter.inherits_path and "PYTHONPATH" in os.environ:
             kept["PYTHONPATH"] = os.environ["PYTHONPATH"]
         return kept

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -13,13 +15,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "build" / "plugins"))
 sys.path.insert(0, str(ROOT / "tests"))
 os.environ["DLPK_CACHE"] = tempfile.mkdtemp(prefix="dlpk-test-cache-")
+atexit.register(shutil.rmtree, os.environ["DLPK_CACHE"], ignore_errors=True)
 os.environ.setdefault("DLPK_PYTHON", sys.executable)
 
 from leftovers import Leftovers  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
-def no_leftovers():
+def no_leftovers(monkeypatch):
     """After every test: no worker, no shared memory, no journal, no unfinished extraction."""
     before = Leftovers.now()
     yield

@@ -46,13 +46,13 @@ class Leftovers:
     @staticmethod
     def _files() -> list[str]:
         cache = Path(os.environ["DLPK_CACHE"])
-        unfinished = [*cache.glob("*/.unfinished-*"), *Path("/dev/shm").glob("deep_learning_packages-*")]
-        open_files = []
-        for link in Path("/proc/self/fd").iterdir():
+        unfinished = [str(path) for path in cache.glob("*/.unfinished-*")]
+        shared = []
+        for link in Path("/proc").glob("[0-9]*/fd/*"):
             try:
                 target = os.readlink(link)
             except OSError:
                 continue
-            if "deep_learning_packages-" in target:
-                open_files.append(f"open file {target}")
-        return [*map(str, unfinished), *open_files]
+            if "deep_learning_packages-blocks" in target:
+                shared.append(f"shared memory {target} of process {link.parts[2]}")
+        return [*unfinished, *shared]

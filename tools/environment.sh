@@ -6,4 +6,6 @@ export DLPK_PYTHON="$root/.venv/bin/python"
 export QGIS_PLUGINPATH="$root/build/plugins"
 export QGIS_CUSTOM_CONFIG_PATH="$root/build/profile"
 export LC_ALL=C.UTF-8
+export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$root/build/runtime}
+mkdir -p "$root/build/profile" && mkdir -p -m 700 "$XDG_RUNTIME_DIR"
 unset PYTHONHOME

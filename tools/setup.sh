@@ -7,7 +7,11 @@ cd "$(dirname "$0")/.."
 wanted_qgis=3.40
 with_development=${1:-}
 mark() { printf '\n==> %s\n' "$*"; }
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; return; fi
+  command -v sudo >/dev/null || { echo "This needs root, and there is no sudo. As root, run: tools/setup.sh ${with_development}"; exit 1; }
+  sudo "$@"
+}
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 qgis_version() {
   /usr/bin/python3 -c 'from qgis.core import Qgis; print(Qgis.version().split("-")[0])' 2>/dev/null || echo 0
@@ -19,7 +23,6 @@ at_least "$(qgis_version)" "$wanted_qgis" && command -v qgis_process >/dev/null 
 command -v bwrap >/dev/null || packages+=(bubblewrap)
 /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 if [ "$with_development" = development ]; then
-  command -v xvfb-run >/dev/null || packages+=(xvfb xauth)
   command -v 7zz >/dev/null || packages+=(7zip)
   command -v bsdtar >/dev/null || packages+=(libarchive-tools)
 fi

@@ -10,17 +10,19 @@ import mmap
 import os
 import queue
 import time
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import device, shims
 from .loader import create_function
 from .plain import plain
 from .protocol import Message, mask_offset
 
-Block = tuple[NDArray[Any], NDArray[Any]]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Block = tuple["NDArray[Any]", "NDArray[Any]"]
 Prepared = Union[Block, Exception]
 
 

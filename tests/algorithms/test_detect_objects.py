@@ -55,7 +55,7 @@ def package(tmp_path):
 
 
 def run(parameters, feedback=None):
-    import processing
+    from qgis import processing
 
     return processing.run("dlpk:detectobjects", parameters, feedback=feedback or QgsProcessingFeedback())
 
@@ -129,6 +129,85 @@ def test_points_and_all_kinds_of_fields(provider, raster, tmp_path):
     assert qgis_fields([Field("Name", "text", "Name!")]).field(0).alias() == "Name!"
 
 
+@pytest.mark.parametrize("suffix", ["gpkg", "shp", "fgb", "geojson"])
+def test_all_kinds_of_fields_in_all_formats(provider, raster, tmp_path, suffix):
+    package = make_package(tmp_path / "points", POINTS)
+    path = str(tmp_path / f"points.{suffix}")
+    run({"INPUT": str(raster), "MODEL": str(package), "ARGUMENTS": "tile 200", "OUTPUT": path})
+    layer = QgsVectorLayer(path)
+    assert sorted(str(feature["Name"]) for feature in layer.getFeatures()) == ["NULL", "a"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("When", 1e20),
+        ("When", 1e300),
+        ("When", -1e18),
+        ("Count", 1e300),
+        ("Count", 2**40),
+        ("Big", 10**30),
+        ("Ratio", "x"),
+        ("Ratio", 1e999),
+    ],
+)
+def test_values_beyond_their_kind_become_null(provider, raster, tmp_path, field, value):
+    code = (
+        POINTS
+        + f"\ndef vectorize(self, **blocks):\n    inf = float('inf')\n    feature = {{'attributes': {{{field!r}: {value!r}}}, 'geometry': {{'x': 1, 'y': 2}}}}\n    return {{'output_vectors': json.dumps({{'features': [feature]}})}}\n"
+    )
+    found = run(
+        {"INPUT": str(raster), "MODEL": str(make_package(tmp_path / "p", code)), "ARGUMENTS": "tile 200", "OUTPUT": "memory:"}
+    )
+    assert [feature[field] for feature in found["OUTPUT"].getFeatures()] == [NULL]
+
+
+def test_expressions_are_evaluated(provider, raster, package):
+    parameters = {"INPUT": str(raster), "MODEL": str(package), "NMS": True, "OUTPUT": "memory:"}
+    found = run({**parameters, "ARGUMENTS": QgsProperty.fromExpression("'padding ' || (8 + 8)")})["OUTPUT"]
+    assert found.featureCount() == 3
+
+
+def test_child_of_a_model(provider, raster, package, tmp_path):
+    """A model calls no checkParameterValues: its children are checked all the same."""
+    from qgis import processing
+    from qgis.core import (
+        QgsProcessingModelAlgorithm,
+        QgsProcessingModelChildAlgorithm,
+        QgsProcessingModelChildParameterSource,
+        QgsProcessingModelOutput,
+    )
+
+    def model(**parameters):
+        made = QgsProcessingModelAlgorithm("detect", "tests")
+        child = QgsProcessingModelChildAlgorithm("dlpk:detectobjects")
+        child.setChildId("detect")
+        values = {"INPUT": str(raster), "MODEL": str(package), "ARGUMENTS": "padding 16", "NMS": True, **parameters}
+        for name, value in values.items():
+            child.addParameterSources(name, [QgsProcessingModelChildParameterSource.fromStaticValue(value)])
+        output = QgsProcessingModelOutput("found")
+        output.setChildId("detect")
+        output.setChildOutputName("OUTPUT")
+        child.setModelOutputs({"found": output})
+        made.addChildAlgorithm(child)
+        made.updateDestinationParameters()
+        return made
+
+    made = model()
+    name = made.destinationParameterDefinitions()[0].name()
+    result = processing.run(made, {name: str(tmp_path / "found.gpkg")})
+    assert QgsVectorLayer(result[name]).featureCount() == 3
+    for wrong, message in (
+        ({"MAX_OVERLAP": 1.5}, "from 0 to 1, but 1.5"),
+        ({"PROCESSOR": "gpu"}, "PROCESSOR"),
+        ({"CELL_SIZE": "abc"}, "0 or more"),
+    ):
+        feedback = QgsProcessingFeedback(False)
+        with pytest.raises(QgsProcessingException):
+            processing.run(model(**wrong), {name: "memory:"}, feedback=feedback)
+        assert message in feedback.textLog()
+
+
 def test_results_are_added_to_an_existing_layer(provider, raster, package, tmp_path):
     """Through a field mapping, as the dialog makes it; without the cure attributes would be NULL."""
     target = tmp_path / "target.gpkg"
@@ -160,13 +239,15 @@ def test_sink_properties_tell_the_fields_before_a_run(provider, raster, package)
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"MAX_OVERLAP": 1.5}, "must be from 0 to 1, but 1.5"),
+        ({"MAX_OVERLAP": 1.5}, "must be a number, from 0 to 1, but 1.5"),
+        ({"MAX_OVERLAP": QgsProperty.fromExpression("1 + 0.5")}, "from 0 to 1, but 1.5"),
+        ({"CELL_SIZE": "abc"}, "0 or more, but abc"),
         ({"MODEL": "/gone.dlpk"}, "/gone.dlpk does not exist"),
         ({"INPUT": "/gone.tif"}, "cannot be opened"),
         ({"INPUT": None}, "No raster was given"),
         ({"ARGUMENTS": "{oops"}, "not valid JSON"),
         ({"OUTPUT": "/gone/o.gpkg"}, "/gone does not exist"),
-        ({"PROCESSOR": "TPU"}, "The value TPU of Processor cannot be used"),
+        ({"PROCESSOR": "TPU"}, "The value TPU of Processor (PROCESSOR) cannot be used"),
     ],
 )
 def test_bad_values_are_told_before_anything_runs(provider, raster, package, parameters, message):

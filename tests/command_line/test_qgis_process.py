@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from deep_learning_packages.inference.sandbox import find_sandbox
 from leftovers import Leftovers
 from osgeo import gdal, ogr
 from packages import ORACLE, make_package, zip_package
@@ -30,8 +31,8 @@ class Ended:
     text: str
 
     @property
-    def errors(self) -> str:
-        return "\n".join(line for line in self.text.splitlines() if not line.startswith(("Inputs", "Results")))
+    def errors(self) -> list[str]:
+        return [line for line in self.text.splitlines() if line.startswith("ERROR")]
 
 
 @pytest.fixture(scope="session")
@@ -208,7 +209,8 @@ def test_auto_says_why_it_uses_the_cpu(detect, raster, package):
 
 def sandboxed_workers(package: Path) -> list[str]:
     """Processes whose command line shows them the package, as bubblewrap's does."""
-    return [line for line in Leftovers.now().names if str(package) in line]
+    shown = [line for line in Leftovers.now().names if line.startswith("process")]
+    return [line for line in shown if str(package) in line]
 
 
 def test_control_c_ends_the_run_within_a_second(environment, tmp_path, raster):
@@ -221,7 +223,8 @@ def test_control_c_ends_the_run_within_a_second(environment, tmp_path, raster):
     end = time.monotonic() + 30
     while not sandboxed_workers(package) and time.monotonic() < end:
         time.sleep(0.05)
-    time.sleep(1)
+    assert sandboxed_workers(package) or find_sandbox().program is None
+    time.sleep(2)
     sent = time.monotonic()
     process.send_signal(signal.SIGINT)
     said = process.stdout.read()
@@ -309,13 +312,18 @@ BAD = {
     "no output folder": (lambda folder: {"OUTPUT": folder / "gone" / "o.gpkg"}, "output folder .*gone does not exist"),
     "output folder is a file": (folder_in_a_file, "output folder .*file does not exist"),
     "output folder not writable": (read_only_folder, "output folder /proc cannot be written"),
-    "overlap of 1.5": (lambda folder: {"MAX_OVERLAP": 1.5}, r"must be from 0 to 1, but 1\.5 was given"),
+    "overlap of 1.5": (lambda folder: {"MAX_OVERLAP": 1.5}, r"a number, from 0 to 1, but 1\.5 was given"),
+    "cell size that is no number": (lambda folder: {"CELL_SIZE": "abc"}, r"cell size \(CELL_SIZE\) must be a number, 0 or more, but abc"),
+    "answered padding of half the tile": (bad_package("def getConfiguration(self, **s):\n    return {'tx': 8, 'ty': 8, 'padding': 128}\n"), "less than half of the model's input"),
     "argument of a wrong type": (lambda folder: {"ARGUMENTS": "padding wide"}, "padding must be a number, but 'wide' was given"),
     "NMS without its field": (lambda folder: {"NMS": "true", "CONFIDENCE_FIELD": "Score"}, "CONFIDENCE_FIELD is Score, but the model gives only these fields: Class, Confidence"),
     "no GPU": (lambda folder: {"PROCESSOR": "GPU"}, "a GPU was asked for, but"),
     "model missing": (lambda folder: {"MODEL": folder / "gone.dlpk"}, "package .*gone.dlpk does not exist"),
     "existing output is kept": (existing_output, "padding must be a number"),
 }  # fmt: skip
+
+
+MALFORMED = ("truncated zip", "zip with ../", "two .emd", "invalid JSON", "missing keys", "no function file")
 
 
 @pytest.mark.parametrize("name", list(BAD))
@@ -326,9 +334,14 @@ def test_bad_input(detect, raster, package, tmp_path, name):
         pytest.skip("this machine has a GPU")
     make, message = BAD[name]
     parameters = {"INPUT": raster, "MODEL": package, **make(tmp_path)}
+    packages = Path(os.environ["DLPK_CACHE"], "packages")
+    good = {path.name for path in packages.glob("*")}
     ended = detect(**parameters)
     assert ended.status not in (0, 139, 134), ended.text
     assert re.search(message, ended.text), ended.text
+    assert len(ended.errors) <= 1, ended.text
+    if name in MALFORMED:
+        assert {path.name for path in packages.glob("*")} == good
     output = tmp_path / "output.gpkg"
     assert not output.exists() or output.read_bytes() == b"precious"
 

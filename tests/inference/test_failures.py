@@ -244,6 +244,63 @@ def test_nonsense_from_get_configuration(tmp_path, raster, answer, message):
         run(package, raster)
 
 
+def test_padding_answered_by_the_function_that_leaves_nothing(tmp_path, raster):
+    package = make_package(tmp_path / "p", "def getConfiguration(self, **s):\n    return {'tx': 8, 'ty': 8, 'padding': 128}\n")
+    with pytest.raises(ConfigurationError, match="less than half of the model's input of 256 pixels"):
+        run(package, raster)
+
+
+def test_shared_memory_cannot_be_cut_short(tmp_path, raster):
+    """A package that truncates what it inherited would kill the host at its next write."""
+    methods = """
+    def vectorize(self, **blocks):
+        tried = 0
+        for name in os.listdir("/proc/self/fd"):
+            if "deep_learning_packages-blocks" not in os.path.realpath("/proc/self/fd/" + name):
+                continue
+            for size in (0, 1 << 40):
+                try:
+                    os.ftruncate(int(name), size)
+                except OSError:
+                    tried += 1
+                else:
+                    raise RuntimeError("resized the shared memory")
+        assert tried
+        return {"output_vectors": '{"features": []}'}
+    """
+    assert run(make_package(tmp_path / "p", methods), raster).statistics.blocks == 6
+
+
+def test_survivor_that_holds_the_pipes_does_not_stop_a_cancel(tmp_path, raster):
+    """What the package started in a session of its own keeps the pipes open, without a sandbox."""
+    mark = tmp_path / "survivor"
+    methods = f"""
+    def vectorize(self, **blocks):
+        import subprocess, sys, time
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)"], start_new_session=True)
+        open({str(mark)!r}, "w").write(str(child.pid))
+        time.sleep(60)
+    """
+    feedback = Recorder()
+    threading.Timer(1.5, lambda: setattr(feedback, "canceled", True)).start()
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        run(make_package(tmp_path / "p", methods), raster, feedback=feedback, sandbox=NO_SANDBOX)
+    assert time.monotonic() - began < 1.5 + 2.0
+    os.kill(int(mark.read_text()), signal.SIGKILL)
+
+
+def test_death_is_seen_though_a_child_holds_the_pipes(tmp_path, raster):
+    methods = """
+    def vectorize(self, **blocks):
+        import subprocess, sys
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        os._exit(3)
+    """
+    with pytest.raises(WorkerError, match="ended: status 3"):
+        run(make_package(tmp_path / "p", methods), raster, sandbox=NO_SANDBOX)
+
+
 @pytest.mark.parametrize("padding", ["128", "200", "-1"])
 def test_padding_that_leaves_nothing(tmp_path, raster, padding):
     """3.4: refused before the function meets it; the tile of this package has 256 pixels."""

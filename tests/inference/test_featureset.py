@@ -42,7 +42,10 @@ def test_rings_close_and_holes_stay():
         [[[0, 0], [math.nan, 0], [4, 4]]],
         [[[0, 0], [math.inf, 0], [4, 4]]],
         [[[0, 0], ["x", 0], [4, 4]]],
+        [[[10**400, 0], [1, 0], [1, 1]]],
+        [[[-1e308, -1e308], [1e308, -1e308], [1e308, 1e308]]],
         [],
+        5,
         None,
     ],
 )
@@ -67,7 +70,8 @@ def test_bad_hole_is_left_out():
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(0.7, 0.7), ("0.7", 0.7), ("0,7", 0.7), ("0.2;0.9", 0.9), (None, math.nan), ("high", math.nan)]
+    ("value", "expected"),
+    [(0.7, 0.7), ("0.7", 0.7), ("0,7", 0.7), ("0.2;0.9", 0.9), (None, math.nan), ("high", math.nan), (10**400, math.nan)],
 )
 def test_confidence_in_any_form(value, expected):
     found = decoder().decode(payload(feature([SQUARE], Confidence=value)))
@@ -98,7 +102,25 @@ def test_undeclared_attributes_become_fields():
     decode = decoder(fields=[Field("Class", "text", "Class")])
     found = decode.decode(payload(feature([SQUARE], OID=1, CLASS="a", Reason="big", Score=1, Ratio=0.5), feature([SQUARE])))
     assert found.attributes == {"Class": ["a", None], "Reason": ["big", None], "Score": [1, None], "Ratio": [0.5, None]}
-    assert [field.kind for field in decode.fields.values()] == ["text", "text", "long", "double"]
+    kinds = [(field.name, field.kind) for field in decode.all_fields]
+    assert kinds == [("Class", "text"), ("Ratio", "double"), ("Reason", "text"), ("Score", "long")]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [([1, None, 2], "long"), ([1, 0.7], "double"), ([0.7, 1], "double"), ([1, "a", 0.5], "text"), ([True], "long")],
+)
+def test_undeclared_fields_hold_all_their_values(values, kind):
+    decode = decoder()
+    for value in values:
+        decode.decode(payload(feature([SQUARE], Score=value)))
+    assert [field.kind for field in decode.all_fields] == [kind]
+
+
+@pytest.mark.parametrize("attributes", [None, [1], "text", {}])
+def test_features_without_usable_attributes(attributes):
+    found = decoder().decode(payload({"attributes": attributes, "geometry": {"rings": [SQUARE]}}))
+    assert (len(found), len(found.confidence), len(found.classes), found.attributes) == (1, 1, 1, {})
 
 
 def test_points_and_lines():

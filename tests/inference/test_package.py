@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from deep_learning_packages.inference import archive, archive_readers
-from deep_learning_packages.inference.errors import PackageError
+from deep_learning_packages.inference.errors import Cancelled, InferenceError, PackageError
 from deep_learning_packages.inference.package import open_package
 from packages import make_package, zip_package
 
@@ -86,6 +86,56 @@ def test_bad_definitions(tmp_path, text, message):
         open_package(tmp_path / "P.emd")
 
 
+def test_function_above_a_nested_definition_is_seen(folder, tmp_path, cache):
+    definition = json.dumps({"InferenceFunction": "..\\Function.py"})
+    path = zip_of(tmp_path / "p.dlpk", ("models/P.emd", definition), ("Function.py", (folder / "Function.py").read_text()))
+    package = open_package(path)
+    assert Path(package.function).parent == package.folder
+
+
+def test_function_outside_the_package_is_refused(folder, tmp_path):
+    (tmp_path / "Outside.py").write_text("")
+    (folder / "Package.emd").write_text('{"InferenceFunction": "../Outside.py"}')
+    with pytest.raises(PackageError, match="no such file in the package"):
+        open_package(folder)
+
+
+def test_definition_among_other_things_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "P.emd").write_text("{}")
+    with pytest.raises(PackageError, match="into a folder of their own"):
+        open_package(tmp_path / "P.emd")
+
+
+def test_twins_that_macos_adds_are_ignored(folder, tmp_path, cache):
+    content = (folder / "Package.emd").read_text()
+    path = zip_of(tmp_path / "p.dlpk", ("a/Package.emd", content), ("__MACOSX/a/._Package.emd", "x"), ("a/Function.py", ""))
+    assert open_package(path).definition.path.parent.name == "a"
+
+
+def test_cache_that_cannot_be_made_is_told(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DLPK_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(InferenceError, match="cache folder .* cannot be made.*DLPK_CACHE"):
+        open_package(zip_package(folder, tmp_path / "p.dlpk"))
+
+
+def test_opening_stops_when_the_user_does(folder, tmp_path, cache):
+    def stop():
+        raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        open_package(zip_package(folder, tmp_path / "p.dlpk"), stop)
+    assert not cache.exists() or list(cache.glob("packages/*")) == []
+
+
+def test_sample_package_is_built_from_its_source():
+    sample = Path(__file__).parents[2] / "resources" / "sample"
+    with zipfile.ZipFile(sample / "tree_crowns.dlpk") as package:
+        members = {name: package.read(name) for name in package.namelist() if name != "tree_crowns.pt"}
+    assert members == {path.name: path.read_bytes() for path in (sample / "tree_crowns").iterdir() if path.is_file()}
+
+
 def link(name):
     entry = zipfile.ZipInfo(name)
     entry.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -100,6 +150,10 @@ def link(name):
         ([("a/../../evil", "")], "outside"),
         ([("..\\evil", "")], "outside"),
         ([("C:\\evil", "")], "outside"),
+        ([("folder/C:/evil", "")], "outside"),
+        ([("A.emd", "{}"), ("B.emd", "{}")], "several model definitions"),
+        ([("P.emd", "{oops}")], r"/p\.dlpk/P\.emd, line 1, column 2: not valid JSON"),
+        ([("P.emd", '{"InferenceFunction": "gone.py"}')], "no such file in the package"),
         ([(link("weights.pt"), "/etc/passwd")], "is a link"),
         ([("a.py", ""), ("A.py", "")], "the same name, but for their case"),
         ([("readme.txt", "")], "no model definition"),
@@ -108,8 +162,8 @@ def link(name):
 def test_refused_archives_leave_nothing(tmp_path, cache, members, message):
     with pytest.raises(PackageError, match=message):
         open_package(zip_of(tmp_path / "p.dlpk", *members))
-    left = [path for path in tmp_path.rglob("*") if path.name not in ("p.dlpk", "cache", "packages")]
-    assert [path for path in left if "no model" not in message and cache in path.parents] == []
+    assert not cache.exists() or list(cache.glob("packages/*")) == []
+    assert sorted(path.name for path in tmp_path.iterdir() if path != cache) == ["p.dlpk"]
     assert not Path("/etc/evil").exists()
 
 

@@ -131,3 +131,23 @@ def test_identity_changes_with_the_file(tmp_path):
 def test_rasters_a_pixel_large(tmp_path, shape):
     raster = write_raster(tmp_path / "r.tif", np.ones(shape, np.uint8))
     assert run(make_package(tmp_path / "p"), raster, "padding 8").statistics.pixels == np.prod(shape)
+
+
+def test_extent_of_a_rotated_raster_is_the_extent_not_its_pixels(tmp_path):
+    """The pixels that a rectangle touches in a turned raster lie in a larger one; only objects in the rectangle count."""
+    angle = np.radians(30)
+    cos, sin = 0.5 * np.cos(angle), 0.5 * np.sin(angle)
+    pixels = np.zeros((1, 100, 100), np.uint16)
+    for number, (column, row) in enumerate([(c, r) for c in range(5, 95, 10) for r in range(5, 95, 10)], 1):
+        draw(pixels[0], (column, row, column + 3, row + 3), number)
+    raster = write_raster(tmp_path / "r.tif", pixels, (500000, cos, sin, 4000000, sin, -cos))
+    package = make_package(tmp_path / "p", ORACLE)
+    everything = run(package, raster, "tile 200;padding 8")
+    region = (500020.0, 3999985.0, 500040.0, 4000005.0)
+    extent = GdalRaster(str(raster)).grid.window_of_extent(region)
+    found = run(package, raster, "tile 200;padding 8", extent=extent, region=region)
+    expected = [
+        g for g in everything.geometries if region[0] <= g.centroid.x < region[2] and region[1] <= g.centroid.y < region[3]
+    ]
+    assert 5 < len(expected) < 60
+    assert sorted(g.wkt for g in found.geometries) == sorted(g.wkt for g in expected)

@@ -73,6 +73,7 @@ def test_portions_and_heads_do_not_matter(crowd):
         patch.setattr(suppression, "FIRST_HEAD", 3)
         patch.setattr(suppression, "SAMPLE", 2)
         patch.setattr(suppression, "PAIR_BUDGET", 8)
+        patch.setattr(suppression, "PORTION", 4)
         assert list(suppress(*crowd, 0.1)) == brute_force(*crowd, 0.1)
 
 

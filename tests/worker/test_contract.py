@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from deep_learning_packages.inference.errors import FunctionError
+from deep_learning_packages.inference.plan import SuppressionPlan
 from engine_runs import run
 from packages import make_package
 from rasters import write_raster
@@ -134,7 +135,7 @@ def test_unknown_argument_warns_and_is_handed_over(tmp_path, raster):
 def test_other_name_of_the_raster_parameter(tmp_path, raster):
     code = (
         VALUES
-        + '\ndef getParameterInfo(self):\n    return [{"name": "image", "dataType": "raster"}, {"name": "tile", "value": 32},\n            {"name": "padding", "value": 0}]\n'
+        + '\ndef getParameterInfo(self):\n    return [{"name": "image", "dataType": "raster", "required": True}, {"name": "tile", "value": 32},\n            {"name": "padding", "value": 0}]\n'
     )
     told = json.loads(run(make_package(tmp_path / "p", code), raster).rows[0]["Told"])
     assert told["names"] == ["image_mask", "image_pixels"]
@@ -244,6 +245,33 @@ def vectorize(self, **blocks):
 """
 
 
+def test_block_beyond_the_raster_is_zero_also_when_scaled(tmp_path):
+    """3.3: zero-filled and masked outside the raster."""
+    code = SEEN + '\ndef getConfiguration(self, **s):\n    return {"tx": 8, "ty": 8, "padding": 4, "dataRange": (1, 2)}\n'
+    raster = write_raster(tmp_path / "r.tif", np.full((1, 8, 8), 255, np.uint8))
+    found = seen(make_package(tmp_path / "p", code), raster)
+    assert (found["corner"], found["greatest"], found["valid"]) == (0, 2, 64)
+
+
+def test_batches_are_rounded_down_to_a_square(tmp_path, raster):
+    """3.4: some functions assume that the root of batch_size is whole."""
+    code = (
+        VALUES
+        + '\ndef getParameterInfo(self):\n    return [{"name": "tile", "value": 32}, {"name": "padding", "value": 0}, {"name": "batch_size", "dataType": "numeric", "value": 6}]\n'
+    )
+    outcome = run(make_package(tmp_path / "p", code), raster)
+    assert json.loads(outcome.rows[0]["Told"])["scalars"]["batch_size"] == "4"
+    assert "batch_size 6 is rounded down to a square, 4." in outcome.feedback.warnings
+
+
+def test_class_field_that_is_not_declared_but_given(tmp_path, raster):
+    """3.5: draft templates give Classvalue without declaring it."""
+    methods = "\n    def find(self, pixels, mask):\n        yield [[0, 0], [4, 0], [4, 4]], 0.5\n\n    def feature(self, ring, confidence):\n        return super_feature(ring, confidence)\n\n\ndef super_feature(ring, confidence):\n    return {'attributes': {'Confidence': confidence, 'Classvalue': 1}, 'geometry': {'rings': [ring]}}\n"
+    outcome = run(make_package(tmp_path / "p", methods), raster, suppression=SuppressionPlan("Confidence", "Classvalue", 0.0))
+    assert [row["Classvalue"] for row in outcome.rows] == [1]
+    assert any("CLASS_FIELD is Classvalue, which the model does not declare" in text for text in outcome.feedback.warnings)
+
+
 def test_packages_in_the_style_of_esri_s_samples(tmp_path, raster):
     """5.2: arcpy's stand-in, the sample modules, numpy's old names."""
     outcome = run(make_package(tmp_path / "p", SAMPLE_STYLE), raster)
@@ -269,11 +297,12 @@ class ChildObjectDetector:
         assert model_as_file and model.endswith(".emd")
 
     def getParameterInfo(self, required_parameters):
-        return required_parameters + [{"name": "own", "dataType": "numeric", "value": 1}]
+        more = [{"name": "own", "dataType": "numeric", "value": 1}, {"name": "padding", "dataType": "numeric", "value": 4}]
+        return required_parameters + more
 
     def getConfiguration(self, **scalars):
         self.threshold = float(scalars["score_threshold"])
-        assert scalars["own"] == "1"
+        assert scalars["own"] == "1" and scalars["padding"] == "4"  # the child's own default, not the wrapper's
         return {"tx": 32, "ty": 32, "padding": int(scalars["padding"]), "batch_size": int(scalars["batch_size"])}
 
     def vectorize(self, **blocks):

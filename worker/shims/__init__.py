@@ -10,6 +10,7 @@ import builtins
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Sequence
@@ -78,11 +79,13 @@ class _TorchFinder(importlib.abc.MetaPathFinder):
 def _relax_torch_load(torch: Any, device: Device) -> None:  # noqa: ANN401 - a module
     """Let old weights open: whole pickled models (this process may run the package's code anyway), GPU weights on a CPU."""
     load = torch.load
+    knows_weights_only = "weights_only" in inspect.signature(load).parameters  # since torch 1.13
 
-    def relaxed(file: Any, map_location: Any = None, *rest: Any, **named: Any) -> Any:  # noqa: ANN401
-        named.setdefault("weights_only", False)
+    def relaxed(f: Any, map_location: Any = None, *rest: Any, **named: Any) -> Any:  # noqa: ANN401
+        if knows_weights_only:
+            named.setdefault("weights_only", False)
         if map_location is None and device.index < 0:
             map_location = "cpu"
-        return load(file, map_location, *rest, **named)
+        return load(f, map_location, *rest, **named)
 
     torch.load = relaxed

@@ -42,6 +42,12 @@ class ChildWrapper:
         """Polygons."""
         return 4
 
+    def with_child(self, own: list[Parameter]) -> list[Parameter]:
+        """What the child makes of our parameters; where it declares one of its own again, the child's counts."""
+        answer: list[Parameter] = list(self.child.getParameterInfo(own))
+        last = {entry["name"]: place for place, entry in enumerate(answer)}
+        return [entry for place, entry in enumerate(answer) if last[entry["name"]] == place]
+
     def batch_size_parameter(self, default: int) -> list[Parameter]:
         """The argument batch_size, unless the model definition fixes it."""
         if "BatchSize" in self.definition:

@@ -15,8 +15,7 @@ class ObjectClassifier(ChildWrapper):
     def getParameterInfo(self) -> list[Parameter]:
         """batch_size 4, then the child's own (CONTRACT 4.1)."""
         required = [*input_parameters("rasters"), *self.batch_size_parameter(4)]
-        answer: list[Parameter] = self.child.getParameterInfo(required)
-        return answer
+        return self.with_child(required)
 
     def getFields(self) -> str:
         """Confidence (text, as Esri's classifiers answer it) and Label."""

@@ -20,8 +20,7 @@ class ObjectDetector(ChildWrapper):
             parameter("score_threshold", "numeric", 0.6, "Score threshold", "Least confidence kept, 0 to 1."),
             *self.batch_size_parameter(1),
         ]
-        answer: list[Parameter] = self.child.getParameterInfo(required)
-        return answer
+        return self.with_child(required)
 
     def getFields(self) -> str:
         """Class (text) and Confidence."""
