@@ -126,6 +126,8 @@ class Pipeline:
         now = time.monotonic()
         if any(not lane.tasks for lane in self._lanes) and self._reading:
             self.statistics.waited_for_reader += now - last
+            if self.statistics.blocks:  # the first block is always waited for
+                self._readers.grow()
         elif not self._reading:
             self.statistics.waited_for_worker += now - last
         return now

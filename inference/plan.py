@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ class InferencePlan:
             detection counts when its inner point is in both.
         suppression: How duplicates are removed; None to keep all.
         workers: How many processes; None for one a GPU, or one on the CPU.
-        readers: Threads that read the raster.
+        readers: Threads that read the raster, at most.
         block_seconds: How long the function may take for one block.
     """
 
@@ -54,7 +55,7 @@ class InferencePlan:
     region: tuple[float, float, float, float] | None = None
     suppression: SuppressionPlan | None = None
     workers: int | None = None
-    readers: int = 2
+    readers: int = min(os.cpu_count() or 2, 8)
     block_seconds: float = 1800.0
 
     @property

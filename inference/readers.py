@@ -51,7 +51,10 @@ class Scaling:
 
 
 class Readers:
-    """A number of threads, each with its own clone of the raster."""
+    """Threads that read, each with its own clone of the raster.
+
+    There is one at first, as it finds in its cache what neighbouring blocks share; more come when workers starve.
+    """
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class Readers:
         deliver: Callable[[BlockRead], None],
         count: int,
     ) -> None:
-        """Start the threads.
+        """Start the first thread.
 
         Args:
             source: The raster.
@@ -70,13 +73,13 @@ class Readers:
             slots: Where blocks go.
             scaling: How pixels are scaled; None to leave them in their own dtype.
             deliver: Called in a reader's thread for each block that was asked for.
-            count: Threads.
+            count: Threads at most.
         """
         self._source, self._bands, self._slots, self._scaling, self._deliver = source, bands, slots, scaling, deliver
         self._tasks: queue.SimpleQueue[tuple[Block, int] | None] = queue.SimpleQueue()
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
-        for thread in self._threads:
-            thread.start()
+        self._count = count
+        self._threads: list[threading.Thread] = []
+        self.grow()
 
     @property
     def dtype(self) -> str:
@@ -91,6 +94,13 @@ class Readers:
     def shape(self, block: Block) -> tuple[int, int, int]:
         """Bands, height and width of a block in pixels."""
         return len(self._bands), block.window.height, block.window.width
+
+    def grow(self) -> None:
+        """Add a thread, if there may be one more."""
+        if len(self._threads) < self._count:
+            thread = threading.Thread(target=self._work, daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def ask(self, block: Block, slot: int) -> None:
         """Have a block read into a slot."""

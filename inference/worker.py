@@ -226,7 +226,7 @@ class Worker:
         kept = {name: value for name, value in os.environ.items() if name.upper() in KEPT_VARIABLES}
         kept |= {"LC_NUMERIC": "C", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
         if self.sandbox.program is not None:
-            kept["TMPDIR"] = "/tmp"  # nosec B108
+            kept["TMPDIR"] = "/tmp"
         if self.interpreter.inherits_path and "PYTHONPATH" in os.environ:
             kept["PYTHONPATH"] = os.environ["PYTHONPATH"]
         return kept
