@@ -14,6 +14,8 @@ from pathlib import Path
 from .translation import tr
 
 PROBE_SECONDS = 20
+TEMPORARY_FOLDER = "/tmp"  # nosec B108
+"""Inside the sandbox, where it is empty and of its own."""
 # What programs need of the system. /etc is not shown as a whole: it holds secrets.
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/sys", "/nix/store")
 _SETTINGS = (
@@ -51,7 +53,7 @@ class Sandbox:
         for pattern in _GPU_DEVICES:
             for device in sorted(glob.glob(pattern)):
                 options += ["--dev-bind-try", device, device]
-        options += ["--tmpfs", "/tmp", "--tmpfs", home]  # nosec B108
+        options += ["--tmpfs", TEMPORARY_FOLDER, "--tmpfs", home]
         for folder in _outermost(folders):
             options += ["--ro-bind", str(folder), str(folder)]
         return [self.program, *options, "--chdir", "/", "--", *command]

@@ -19,7 +19,7 @@ from ..worker.protocol import Message, ProtocolError, receive, send
 from .errors import FunctionError, OutOfMemoryError, WorkerError
 from .feedback import Feedback, stop_if_canceled
 from .interpreter import VARIABLE, Interpreter
-from .sandbox import Sandbox
+from .sandbox import TEMPORARY_FOLDER, Sandbox
 from .translation import tr
 
 PROGRAM = Path(__file__).resolve().parent.parent / "worker"
@@ -226,7 +226,7 @@ class Worker:
         kept = {name: value for name, value in os.environ.items() if name.upper() in KEPT_VARIABLES}
         kept |= {"LC_NUMERIC": "C", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
         if self.sandbox.program is not None:
-            kept["TMPDIR"] = "/tmp"
+            kept["TMPDIR"] = TEMPORARY_FOLDER
         if self.interpreter.inherits_path and "PYTHONPATH" in os.environ:
             kept["PYTHONPATH"] = os.environ["PYTHONPATH"]
         return kept
