@@ -115,7 +115,8 @@ class FeatureSetDecoder:
         broken = np.flatnonzero(present & ~shapely.is_valid(polygons))
         for place in broken:
             polygons[place] = _largest_polygon(shapely.make_valid(polygons[place]))
-        area = shapely.area(polygons)
+        with np.errstate(over="ignore", invalid="ignore"):
+            area = shapely.area(polygons)
         polygons[present & ~((area > 0) & np.isfinite(area))] = None
         gone = int(shapely.is_missing(polygons).sum())
         self.problems[tr("empty or with unusable coordinates")] += gone
