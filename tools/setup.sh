@@ -23,7 +23,7 @@ at_least "$(qgis_version)" "$wanted_qgis" && command -v qgis_process >/dev/null 
 command -v bwrap >/dev/null || packages+=(bubblewrap)
 /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 if [ "$with_development" = development ]; then
-  command -v 7zz >/dev/null || packages+=(7zip)
+  command -v 7zz >/dev/null || command -v 7z >/dev/null || packages+=(7zip)
   command -v bsdtar >/dev/null || packages+=(libarchive-tools)
 fi
 

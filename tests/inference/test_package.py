@@ -208,7 +208,8 @@ def seven_zip(folder: Path, path: Path) -> Path:
     import py7zr
 
     with py7zr.SevenZipFile(path, "w") as archive_file:
-        archive_file.writeall(folder, "")
+        for member in sorted(folder.rglob("*")):
+            archive_file.write(member, member.relative_to(folder).as_posix())
     return path
 
 
@@ -218,7 +219,7 @@ def test_7z_with_py7zr(folder, tmp_path, cache, monkeypatch):
     assert open_package(seven_zip(folder, tmp_path / "p.dlpk")).definition.name == "Package"
 
 
-@pytest.mark.parametrize("program", ["7zz", "bsdtar"])
+@pytest.mark.parametrize("program", ["7zz", "7z", "bsdtar"])
 def test_7z_with_a_program(folder, tmp_path, cache, monkeypatch, program):
     found = shutil.which(program)
     if found is None:

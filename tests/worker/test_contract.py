@@ -221,7 +221,7 @@ def initialize(self, **scalars):
     self.fields, self.features, self.prf = fields, features, prf_utils
     arcpy.AddMessage("a message")
     assert arcpy.env.processorType == "CPU"
-    assert isinstance(1.0, np.float) and np.bool is bool
+    assert isinstance(1.0, np.float) and np.bool in (bool, np.bool_)
     assert attribute_table["features"] == []
     try:
         arcpy.GetCount_management
