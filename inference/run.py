@@ -114,7 +114,8 @@ def _configured(plan: InferencePlan, function: RasterFunction, feedback: Feedbac
     """Load the package in the first worker and agree on the arguments."""
     feedback.info(tr("Package: {name} ({source}), sha256 {hash}", name=plan.package.definition.name,
                      source=plan.package.source, hash=plan.package.sha256))  # fmt: skip
-    feedback.info(tr("Sandbox: {description}", description=plan.hosting.sandbox.description))
+    sandbox = plan.hosting.sandbox
+    feedback.info(tr("Sandbox: {description}", description=sandbox.description if sandbox.program else tr("none")))
     arguments = function.open(plan.values)
     device = function.device
     feedback.info(tr("Device: {name}, because {reason}", name=device.name, reason=device.reason))

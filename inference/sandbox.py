@@ -81,7 +81,8 @@ def _why_it_fails(program: str) -> str:
         return str(error)
     if done.returncode == 0:
         return ""
-    return (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+    said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+    return said.split(". ")[0].rstrip(".")  # its further sentences name pages to read
 
 
 def _outermost(folders: Iterable[Path]) -> list[Path]:
