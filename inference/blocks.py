@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from .configuration import Configuration
 from .grid import Window
 
+BAND = 2
+"""Rows of blocks that are read together."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -49,7 +52,10 @@ class Block:
 
 @dataclass(frozen=True)
 class BlockGrid:
-    """Blocks of one size that cover an extent, row by row from its top left pixel."""
+    """Blocks of one size that cover an extent, from its top left pixel on, in bands of a few rows.
+
+    Within a band they go column by column: blocks that share pixels follow each other, and are decoded once.
+    """
 
     extent: Window
     configuration: Configuration
@@ -69,10 +75,11 @@ class BlockGrid:
 
     def __iter__(self) -> Iterator[Block]:
         width, height = self.configuration.width, self.configuration.height
-        for row in range(self.rows):
-            for column in range(self.columns):
-                core = Window(self.extent.column + column * width, self.extent.row + row * height, width, height)
-                yield Block(core, self.configuration.padding)
+        places = ((row, column) for band in range(0, self.rows, BAND) for column in range(self.columns)
+                  for row in range(band, min(band + BAND, self.rows)))  # fmt: skip
+        for row, column in places:
+            core = Window(self.extent.column + column * width, self.extent.row + row * height, width, height)
+            yield Block(core, self.configuration.padding)
 
 
 def divides(smaller: Configuration, larger: Configuration) -> bool:

@@ -17,7 +17,7 @@ from .grid import ROUNDING, Affine, Grid, Window
 from .raster import Validity
 from .translation import tr
 
-FLUSH_AFTER = 12 << 20
+FLUSH_AFTER = 24 << 20
 """Bytes read through one handle after which GDAL's cached blocks of it are dropped: GDAL's own limit is a
 share of the machine's memory."""
 _WITHOUT_GEOREFERENCE = Affine(0.0, 1.0, 0.0, 0.0, 0.0, -1.0)

@@ -12,10 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .blocks import Block
+from .blocks import BAND, Block
 from .errors import RasterError
 from .raster import RasterSource, Validity
 from .slots import Slots
+
+RUN = 3
+"""Columns of blocks that a thread reads one after another: its cache holds what neighbours share."""
+
+_Tasks = queue.SimpleQueue["tuple[Block, int] | None"]
 
 
 @dataclass(frozen=True)
@@ -76,9 +81,9 @@ class Readers:
             count: Threads at most.
         """
         self._source, self._bands, self._slots, self._scaling, self._deliver = source, bands, slots, scaling, deliver
-        self._tasks: queue.SimpleQueue[tuple[Block, int] | None] = queue.SimpleQueue()
         self._count = count
         self._threads: list[threading.Thread] = []
+        self._tasks: list[_Tasks] = []
         self.grow()
 
     @property
@@ -98,27 +103,30 @@ class Readers:
     def grow(self) -> None:
         """Add a thread, if there may be one more."""
         if len(self._threads) < self._count:
-            thread = threading.Thread(target=self._work, daemon=True)
+            tasks: _Tasks = queue.SimpleQueue()
+            thread = threading.Thread(target=self._work, args=(tasks,), daemon=True)
             thread.start()
             self._threads.append(thread)
+            self._tasks.append(tasks)
 
     def ask(self, block: Block, slot: int) -> None:
-        """Have a block read into a slot."""
-        self._tasks.put((block, slot))
+        """Have a block read into a slot; neighbours in a row are read by the same thread, a run at a time."""
+        run = block.core.column // block.core.width // RUN + block.core.row // block.core.height // BAND
+        self._tasks[run % len(self._tasks)].put((block, slot))
 
     def stop(self) -> None:
         """End the threads; one that hangs in a read is left behind, as it can do no harm."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._tasks.get_nowait()
-        for _ in self._threads:
-            self._tasks.put(None)
+        for tasks in self._tasks:
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    tasks.get_nowait()
+            tasks.put(None)
         for thread in self._threads:
             thread.join(timeout=0.3)
 
-    def _work(self) -> None:
+    def _work(self, tasks: _Tasks) -> None:
         source: RasterSource | None = None
-        while (task := self._tasks.get()) is not None:
+        while (task := tasks.get()) is not None:
             block, slot = task
             # Errors are passed on as text: their tracebacks would keep the slots and the raster open.
             try:

@@ -206,11 +206,11 @@ def _allocate(
     scaling: Scaling | None,
     workers: int,
 ) -> None:
-    """Slots for the blocks in flight, as many again that wait for a worker, and one for each reader."""
+    """Slots for the blocks in flight, as many again that wait for a worker, and three for each reader."""
     pixels = (configuration.width + 2 * configuration.padding) * (configuration.height + 2 * configuration.padding)
     item_bytes = np.dtype("float32" if scaling is not None else plan.source.grid.dtype).itemsize
     mask_bytes = pixels * plan.source.mask_bands(bands)
-    slots.allocate(pixels * len(bands) * item_bytes, mask_bytes, 2 * IN_FLIGHT * workers + plan.readers, IN_FLIGHT)
+    slots.allocate(pixels * len(bands) * item_bytes, mask_bytes, 2 * IN_FLIGHT * workers + 3 * plan.readers, IN_FLIGHT)
 
 
 def _announce(plan: InferencePlan, blocks: BlockGrid, bands: tuple[int, ...], workers: int, feedback: Feedback) -> None:
