@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qgis.core import (
     Qgis,
@@ -14,36 +14,32 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
-    QgsProcessingParameterBoolean,
-    QgsProcessingParameterDefinition,
-    QgsProcessingParameterDistance,
-    QgsProcessingParameterEnum,
-    QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSink,
-    QgsProcessingParameterFile,
-    QgsProcessingParameterNumber,
-    QgsProcessingParameterRasterLayer,
-    QgsProcessingParameterString,
+    QgsUnitTypes,
 )
 from qgis.PyQt.QtGui import QIcon
 
+from ..inference import description
 from ..inference.arguments import parse_values
+from ..inference.classes import parse_classes
 from ..inference.errors import Cancelled, InferenceError
 from ..inference.feedback import stop_if_canceled
 from ..inference.grid import Window
-from ..inference.interpreter import find_interpreter
 from ..inference.package import open_package
 from ..inference.plan import InferencePlan, SuppressionPlan
-from ..inference.raster_function import Hosting
-from ..inference.sandbox import find_sandbox
 from ..inference.translation import tr
-from . import consent
+from . import consent, provenance, settings
+from . import parameters as shared
+from .finishing import Finishing, appends
 from .output import STOCK_FIELDS, WKB_TYPES, fields_for, qgis_fields, why_not_writable, write
 from .raster_input import RasterInput, evaluated, raster_from_value
 from .task import InferenceTask, TaskFeedback, interruptible
 
+if TYPE_CHECKING:
+    from ..inference.run import InferenceResult
+
+POLYGON = 4
 ICON = Path(__file__).parent.parent / "resources" / "icons" / "detect_objects.svg"
-PROCESSORS = ["AUTO", "CPU", "GPU"]
 
 
 class DetectObjects(QgsProcessingAlgorithm):
@@ -55,6 +51,7 @@ class DetectObjects(QgsProcessingAlgorithm):
     NMS = "NMS"
     CONFIDENCE_FIELD = "CONFIDENCE_FIELD"
     CLASS_FIELD = "CLASS_FIELD"
+    CLASSES = "CLASSES"
     MAX_OVERLAP = "MAX_OVERLAP"
     EXTENT = "EXTENT"
     CELL_SIZE = "CELL_SIZE"
@@ -66,6 +63,7 @@ class DetectObjects(QgsProcessingAlgorithm):
         self._raster = RasterInput("", QgsCoordinateReferenceSystem())
         self._cell_size: float | None = None
         self._extent: tuple[float, float, float, float] | None = None
+        self._finishing: Finishing | None = None
 
     def createInstance(self) -> DetectObjects:
         return DetectObjects()
@@ -82,6 +80,9 @@ class DetectObjects(QgsProcessingAlgorithm):
     def tags(self) -> list[str]:
         return tr("dlpk,emd,arcgis,object detection,deep learning,neural network,inference,torch,gpu,ai").split(",")
 
+    def helpUrl(self) -> str:
+        return shared.manual("usage.md")
+
     def shortDescription(self) -> str:
         return tr("Runs a deep learning package (.dlpk) over a raster and makes a feature of every object it finds.")
 
@@ -91,14 +92,26 @@ class DetectObjects(QgsProcessingAlgorithm):
             "makes a point, box or polygon of every object it finds, with its class and confidence.\n\n"
             "The package's own Python raster function does the work, in a process of its own; QGIS stays usable, and "
             "cancelling takes a second. The raster is read block by block, so its size does not matter.\n\n"
-            "Model arguments are written as name value;name value, for example threshold 0.5;padding 64, or as JSON. "
+            "Each model has arguments of its own. They are written as name value;name value, for example threshold 0.5;"
+            "padding 64, or as JSON; dlpk:inspectpackage lists those of a package. "
             "Blocks overlap by their padding, so an object at a seam may be found twice: Non Maximum Suppression "
             "removes the less confident of two features that overlap by more than the maximum overlap ratio."
         )
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        for parameter, text in (*self._main_parameters(), *self._advanced_parameters()):
-            parameter.setHelp(text)
+        for parameter in (
+            shared.raster(self.INPUT),
+            shared.package(self.MODEL),
+            shared.arguments(self.ARGUMENTS, self.MODEL, self.INPUT),
+            shared.suppression(self.NMS),
+            shared.confidence_field(self.CONFIDENCE_FIELD),
+            shared.class_field(self.CLASS_FIELD),
+            shared.maximum_overlap(self.MAX_OVERLAP),
+            shared.classes(self.CLASSES, self.MODEL),
+            shared.extent(self.EXTENT),
+            shared.cell_size(self.CELL_SIZE, self.INPUT),
+            shared.processor(self.PROCESSOR),
+        ):
             self.addParameter(parameter)
         output = QgsProcessingParameterFeatureSink(
             self.OUTPUT, tr("Detected objects"), QgsProcessing.SourceType.TypeVectorAnyGeometry
@@ -106,48 +119,6 @@ class DetectObjects(QgsProcessingAlgorithm):
         output.setSupportsAppend(True)
         output.setHelp(tr("The layer of detected objects, in the CRS of the raster, with the fields that the model gives."))
         self.addParameter(output)
-
-    def _main_parameters(self) -> list[tuple[QgsProcessingParameterDefinition, str]]:
-        overlap = QgsProcessingParameterNumber(
-            self.MAX_OVERLAP, tr("Maximum overlap ratio"), Qgis.ProcessingNumberParameterType.Double, 0.0,
-            minValue=0.0, maxValue=1.0,
-        )  # fmt: skip
-        optional = {"optional": True}
-        return [
-            (QgsProcessingParameterRasterLayer(self.INPUT, tr("Input raster")), tr("The raster in which to look for objects.")),
-            (QgsProcessingParameterFile(self.MODEL, tr("Deep learning package"), fileFilter=tr(
-                "Deep learning packages (*.dlpk *.emd);;All files (*)")),
-             tr("The package (.dlpk), an unpacked package's model definition (.emd), or its folder.")),
-            (QgsProcessingParameterString(self.ARGUMENTS, tr("Model arguments"), **optional),
-             tr("Values for the model's arguments, as name value;name value or as JSON. Others keep their defaults.")),
-            (QgsProcessingParameterBoolean(self.NMS, tr("Non Maximum Suppression"), False),
-             tr("Remove duplicates: of two features that overlap too much, the less confident one.")),
-            (QgsProcessingParameterString(self.CONFIDENCE_FIELD, tr("Confidence field"), "Confidence", **optional),
-             tr("The field with the confidence, for Non Maximum Suppression.")),
-            (QgsProcessingParameterString(self.CLASS_FIELD, tr("Class field"), **optional),
-             tr("The field with the class, for Non Maximum Suppression. Left empty, Classvalue or Value is used where the "
-                "model gives it, else all features are of one class.")),
-            (overlap, tr("Non Maximum Suppression removes a feature when its intersection with a better one is larger than this "
-                         "share of their union, 0 to 1.")),
-        ]  # fmt: skip
-
-    def _advanced_parameters(self) -> list[tuple[QgsProcessingParameterDefinition, str]]:
-        processor = QgsProcessingParameterEnum(
-            self.PROCESSOR, tr("Processor"), PROCESSORS, defaultValue="AUTO", usesStaticStrings=True
-        )
-        cell_size = QgsProcessingParameterDistance(self.CELL_SIZE, tr("Cell size"), None, self.INPUT, True, 0.0)
-        advanced = [
-            (QgsProcessingParameterExtent(self.EXTENT, tr("Processing extent"), optional=True),
-             tr("Only this part of the raster is searched, in any CRS. An object that crosses its edge counts when its "
-                "middle is inside.")),
-            (cell_size, tr("Size of the pixels that the model sees, in units of the raster's CRS. Left empty, the raster's "
-                           "own. Choose the one that the model was trained on.")),
-            (processor, tr("AUTO uses a GPU where there is one and says in the log why when it does not; GPU fails without "
-                           "one; CPU never uses one.")),
-        ]  # fmt: skip
-        for parameter, _ in advanced:
-            parameter.setFlags(parameter.flags() | Qgis.ProcessingParameterFlag.Advanced)
-        return advanced
 
     def checkParameterValues(self, parameters: dict[str, Any], context: QgsProcessingContext) -> tuple[bool, str]:
         """All checks that need no code of the package."""
@@ -199,11 +170,13 @@ class DetectObjects(QgsProcessingAlgorithm):
     def sinkProperties(
         self, sink: str, parameters: dict[str, Any], context: QgsProcessingContext, source: dict[str, Any]
     ) -> QgsProcessingAlgorithm.VectorProperties:
-        """What is known before the package has run: enough to map fields onto an existing layer."""
+        """What is known before the package runs, from earlier runs where there were some; maps fields onto an existing layer."""
         properties = super().sinkProperties(sink, parameters, context, source)
         if sink == self.OUTPUT:
-            properties.fields = qgis_fields(STOCK_FIELDS)
-            properties.wkbType = Qgis.WkbType.Polygon
+            known = description.recalled_for(self.parameterAsFile(parameters, self.MODEL, context))
+            fields = STOCK_FIELDS if known is None or known.fields is None else known.fields
+            properties.fields = qgis_fields(fields)
+            properties.wkbType = WKB_TYPES[known.geometry_type or POLYGON] if known else Qgis.WkbType.Polygon
             try:
                 properties.crs = raster_from_value(parameters.get(self.INPUT), context).crs
             except InferenceError:
@@ -244,7 +217,7 @@ class DetectObjects(QgsProcessingAlgorithm):
                 task.run()
                 if task.error is not None:
                     raise _reported(task.error, feedback) from task.error
-                return self._write(task, parameters, context)
+                return self._write(plan, task, parameters, context)
             finally:
                 task.close()
                 plan.source.close()
@@ -259,7 +232,7 @@ class DetectObjects(QgsProcessingAlgorithm):
                 self.parameterAsString(parameters, self.CLASS_FIELD, context),
                 self.parameterAsDouble(parameters, self.MAX_OVERLAP, context),
             )
-        processor = self.parameterAsEnumString(parameters, self.PROCESSOR, context)
+        options = settings.load()
         return InferencePlan(
             package=open_package(
                 self.parameterAsFile(parameters, self.MODEL, context), lambda: stop_if_canceled(TaskFeedback(feedback))
@@ -267,13 +240,16 @@ class DetectObjects(QgsProcessingAlgorithm):
             values=parse_values(evaluated(parameters.get(self.ARGUMENTS), context)),
             source=source,
             extent=extent,
-            hosting=Hosting(find_interpreter(), find_sandbox(), processor),
+            hosting=settings.hosting(self.parameterAsEnumString(parameters, self.PROCESSOR, context), options),
             region=self._extent,
             suppression=suppression,
+            classes=parse_classes(evaluated(parameters.get(self.CLASSES), context)),
+            workers=options.workers or None,
         )
 
     def _write(
         self,
+        plan: InferencePlan,
         task: InferenceTask,
         parameters: dict[str, Any],
         context: QgsProcessingContext,
@@ -296,7 +272,35 @@ class DetectObjects(QgsProcessingAlgorithm):
         write(sink, held, result.detections())
         if not sink.flushBuffer():
             raise QgsProcessingException(tr("The detections cannot be written: {error}", error=sink.lastError()))
+        self._finishing = Finishing(
+            destination,
+            plan.package.definition,
+            self._provenance(plan, result),
+            self.parameterAsString(parameters, self.CONFIDENCE_FIELD, context) or "Confidence",
+            appends(parameters.get(self.OUTPUT)),
+            self.parameterDefinition(self.OUTPUT).description(),
+        )
         return {self.OUTPUT: destination}
+
+    def _provenance(self, plan: InferencePlan, result: InferenceResult) -> provenance.Provenance:
+        sides = [f"{side:.6g}" for side in plan.source.grid.affine.cell_size]
+        unit = QgsUnitTypes.toAbbreviatedString(self._raster.crs.mapUnits()) if self._raster.crs.isValid() else tr("pixels")
+        return provenance.Provenance(
+            package=plan.package.definition.name,
+            source=str(plan.package.source),
+            sha256=plan.package.sha256,
+            arguments=result.values,
+            raster=self._raster.path,
+            cell_size=" × ".join(dict.fromkeys(sides)) + f" {unit}",
+            device=result.device.name,
+            moment=provenance.now(),
+        )
+
+    def postProcessAlgorithm(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
+        """Style the layer; runs in the main thread, when the output is closed."""
+        if self._finishing is not None:
+            self._finishing.apply(context, feedback)
+        return {}
 
 
 def _reported(error: Exception, feedback: QgsProcessingFeedback) -> QgsProcessingException:

@@ -14,11 +14,13 @@ from .translation import tr
 VARIABLE = "DLPK_CACHE"
 """Environment variable that moves the cache folder."""
 
+_default = ""
+
 
 def cache_folder() -> Path:
-    """The folder of this user, created when missing: DLPK_CACHE, else the platform's cache folder."""
-    if chosen := os.environ.get(VARIABLE):
-        folder = Path(chosen)
+    """The folder of this user, created when missing: DLPK_CACHE, else what was set, else the platform's cache folder."""
+    if chosen := os.environ.get(VARIABLE) or _default:
+        folder = Path(chosen).expanduser()
     elif sys.platform == "win32":
         folder = Path(os.environ.get("LOCALAPPDATA", Path.home())) / "deep_learning_packages"
     elif sys.platform == "darwin":
@@ -33,6 +35,23 @@ def cache_folder() -> Path:
                folder=folder, error=error.strerror, variable=VARIABLE)
         ) from error  # fmt: skip
     return folder.resolve()
+
+
+def set_default(folder: str) -> None:
+    """Keep the cache in this folder where the environment names none; an empty text for the platform's own."""
+    global _default  # noqa: PLW0603 - the process has one cache
+    _default = folder
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file as a whole or not at all.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    unfinished = unfinished_path(path.parent)
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
 
 
 def unfinished_path(folder: Path, suffix: str = "") -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -13,6 +12,8 @@ from typing import Any
 from . import archive
 from .archive_readers import is_archive
 from .cache import cache_folder
+from .classes import ModelClass, declared_classes
+from .digests import digest_of, recall
 from .errors import PackageError
 from .translation import tr
 
@@ -58,6 +59,11 @@ class ModelDefinition:
         return self.text("ModelType")
 
     @property
+    def classes(self) -> tuple[ModelClass, ...]:
+        """The classes that the model was trained on."""
+        return declared_classes(self.values)
+
+    @property
     def tile_size(self) -> int | None:
         """The smaller side of the network's input in pixels, where the definition tells it."""
         sides = [self.values.get(key) for key in ("ImageHeight", "ImageWidth")]
@@ -84,12 +90,13 @@ class Package:
     function: str
 
 
-def open_package(source: str | Path, check: Callable[[], None] = lambda: None) -> Package:
+def open_package(source: str | Path, check: Callable[[], None] = lambda: None, quick: bool = False) -> Package:
     """Open a package: find and read the model definition and its raster function. No code of it runs.
 
     Args:
         source: A .dlpk, an .emd (its folder is the package) or a folder.
         check: Called now and then, as packages of several gigabytes take a while; raises to stop.
+        quick: Whether the hash may be the one that was noted when the package was read before; only to look at it.
 
     Raises:
         PackageError: It is not there, damaged or refused; or the model definition is missing, not the only
@@ -98,13 +105,16 @@ def open_package(source: str | Path, check: Callable[[], None] = lambda: None) -
     path = Path(source).expanduser().absolute()
     if not path.exists():
         raise PackageError(tr("{path} does not exist. Choose a .dlpk file, an .emd file or a folder.", path=path))
+    known = recall if quick else lambda _: None
     if path.is_dir():
-        return _package(path, _hash_files(path, check), path, _find_definition(path, path.name))
+        return _package(path, known(path) or digest_of(path, check), path, _find_definition(path, path.name))
     if path.suffix.lower() == ".emd":
         _refuse_shared_folder(path)
-        return _package(path, _hash_files(path.parent, check), path.parent, path)
+        return _package(path, known(path.parent) or digest_of(path.parent, check), path.parent, path)
     if is_archive(path):
-        digest = _hash_file(path, hashlib.sha256(), check).hexdigest()
+        digest = known(path) or ""
+        if not digest or not _place(digest).exists():  # what is unpacked now must be named by what it holds
+            digest = digest_of(path, check)
         folder = _extracted(path, digest, check)
         return _package(path, digest, folder, _find_definition(folder, path.stem))
     raise PackageError(
@@ -123,8 +133,12 @@ def _refuse_shared_folder(path: Path) -> None:
         raise PackageError(tr("{path} lies among other things. Put it and its files into a folder of their own.", path=path))
 
 
+def _place(digest: str) -> Path:
+    return cache_folder() / "packages" / digest[:32]  # short, as Windows limits the length of paths
+
+
 def _extracted(path: Path, digest: str, check: Callable[[], None]) -> Path:
-    folder = cache_folder() / "packages" / digest[:32]  # short, as Windows limits the length of paths
+    folder = _place(digest)
 
     def finish(unfinished: Path) -> None:
         for definition in unfinished.rglob("*"):
@@ -214,20 +228,3 @@ def _inside(definition: ModelDefinition, folder: Path, name: str, key: str) -> P
                "Ask for a complete package.", definition=definition.path, key=key, name=name)
         )  # fmt: skip
     return path
-
-
-def _hash_files(folder: Path, check: Callable[[], None]) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(str(path.relative_to(folder)).encode() + b"\0")
-            _hash_file(path, digest, check)
-    return digest.hexdigest()
-
-
-def _hash_file(path: Path, digest: Any, check: Callable[[], None]) -> Any:  # noqa: ANN401 - hashlib's object has no public type
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            check()
-            digest.update(chunk)
-    return digest

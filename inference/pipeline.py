@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from .blocks import Block, BlockGrid, divides
+from .classes import ClassFilter
 from .configuration import Configuration
-from .detections import georeferenced, in_grid, inside
+from .detections import Detections, georeferenced, in_grid, inside
 from .errors import ConfigurationError, FunctionError, InferenceError, OutOfMemoryError, RasterError, WorkerError
 from .featureset import FeatureSetDecoder
 from .feedback import Feedback, stop_if_canceled
@@ -45,6 +46,7 @@ class Statistics:
     pixels: int = 0
     detections: int = 0
     outside: int = 0
+    other_classes: int = 0
     restarts: int = 0
     seconds: float = 0.0
     waited_for_reader: float = 0.0
@@ -85,11 +87,13 @@ class Pipeline:
         decoder: FeatureSetDecoder,
         journal: Journal,
         feedback: Feedback,
+        classes: ClassFilter | None = None,
     ) -> None:
         """Prepare a run; functions are configured and share the slots already."""
         self._plan, self._blocks, self._scalars = plan, blocks, dict(scalars)
         self._configuration = blocks.configuration
         self._slots, self._decoder, self._journal, self._feedback = slots, decoder, journal, feedback
+        self._classes = classes
         self._events: queue.SimpleQueue[BlockRead | Reply] = queue.SimpleQueue()
         self._lanes = [_Lane(function) for function in functions]
         self._readers = make_readers(self._events.put)
@@ -206,9 +210,23 @@ class Pipeline:
         except FunctionError as error:
             raise _located(error, task.block) from error
         try:
-            detections = in_grid(self._decoder.decode(reply.payload), task.block.core)
+            decoded = self._decoder.decode(reply.payload)
         except InferenceError as error:
             raise _located(error, task.block) from error
+        detections = self._counting(in_grid(decoded, task.block.core))
+        self._journal.add(task.block, detections)
+        self.statistics.detections += len(detections)
+        lane.tasks.popleft()
+        lane.since = time.monotonic()
+        self._free.append(task.slot)
+        self._finish(task.block)
+
+    def _counting(self, detections: Detections) -> Detections:
+        """Those that count, of the wanted classes and inside the extent, in map coordinates."""
+        if self._classes is not None:
+            wanted = detections.kept(self._classes.keep(detections.attributes, len(detections)))
+            self.statistics.other_classes += len(detections) - len(wanted)
+            detections = wanted
         found = len(detections)
         left, top = self._blocks.extent.column, self._blocks.extent.row
         within = inside(detections, left, top, left + self._blocks.extent.width, top + self._blocks.extent.height)
@@ -216,12 +234,7 @@ class Pipeline:
         if self._plan.region is not None:
             detections = detections.kept(inside(detections, *self._plan.region))
         self.statistics.outside += found - len(detections)
-        self._journal.add(task.block, detections)
-        self.statistics.detections += len(detections)
-        lane.tasks.popleft()
-        lane.since = time.monotonic()
-        self._free.append(task.slot)
-        self._finish(task.block)
+        return detections
 
     def _finish(self, block: Block, skipped: bool = False) -> None:
         if skipped:

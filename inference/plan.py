@@ -42,6 +42,7 @@ class InferencePlan:
         region: The extent in map units (x and y minimum, x and y maximum), where it is smaller than `extent`: a
             detection counts when its inner point is in both.
         suppression: How duplicates are removed; None to keep all.
+        classes: Names of the classes that are kept; empty for all.
         workers: How many processes; None for one a GPU, or one on the CPU.
         readers: Threads that read the raster, at most.
         block_seconds: How long the function may take for one block.
@@ -54,6 +55,7 @@ class InferencePlan:
     hosting: Hosting
     region: tuple[float, float, float, float] | None = None
     suppression: SuppressionPlan | None = None
+    classes: tuple[str, ...] = ()
     workers: int | None = None
     readers: int = min(os.cpu_count() or 2, 8)
     block_seconds: float = 1800.0
@@ -68,5 +70,6 @@ class InferencePlan:
             self.source.identity,
             [grid.width, grid.height, repr(grid.affine), grid.crs],
             [extent.column, extent.row, extent.width, extent.height, self.region],
+            sorted(self.classes),
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import description
+from .arguments import ModelArgument
 from .arguments import scalars as scalars_of
 from .blocks import BlockGrid
+from .classes import ClassFilter
 from .configuration import Configuration, check_padding
 from .detections import Detections
 from .errors import ArgumentValueError, ConfigurationError
@@ -22,9 +25,10 @@ from .fields import Field, find_name
 from .journal import Journal
 from .pipeline import IN_FLIGHT, Pipeline, Statistics
 from .plan import InferencePlan
-from .raster_function import FunctionAnswers, RasterFunction
+from .raster_function import Device, FunctionAnswers, RasterFunction
 from .readers import Readers, Scaling
 from .slots import Slots
+from .suitability import doubts
 from .suppression import KEPT, suppress
 from .translation import tr
 
@@ -42,12 +46,16 @@ class InferenceResult:
         fields: Declared ones first, then those that only occurred.
         statistics: What the run did.
         count: Detections that stay.
+        device: Where the network ran.
+        values: The values of all arguments, as text.
     """
 
     geometry_type: int
     fields: tuple[Field, ...]
     statistics: Statistics
     count: int
+    device: Device
+    values: dict[str, str]
     _journal: Journal
     _keep: NDArray[Any]
 
@@ -72,20 +80,33 @@ def run_plan(plan: InferencePlan, feedback: Feedback) -> Iterator[InferenceResul
     with ExitStack() as stack:
         journal = Journal(plan.fingerprint)
         stack.callback(journal.remove)
-        statistics, decoder = _find(plan, journal, feedback)
+        found = _find(plan, journal, feedback)
         keep = _kept(plan, journal, feedback)
-        _report(statistics, decoder, int(keep.sum()), plan, feedback)
-        fields = decoder.all_fields
-        yield InferenceResult(decoder.geometry_type, fields, statistics, int(keep.sum()), journal, keep)
+        count = int(keep.sum())
+        _report(found.statistics, found.decoder, count, plan, feedback)
+        decoder = found.decoder
+        yield InferenceResult(
+            decoder.geometry_type, decoder.all_fields, found.statistics, count, found.device, found.values, journal, keep
+        )
 
 
-def _find(plan: InferencePlan, journal: Journal, feedback: Feedback) -> tuple[Statistics, FeatureSetDecoder]:
+@dataclass(frozen=True)
+class _Found:
+    """What driving the blocks has left, beside the journal."""
+
+    statistics: Statistics
+    decoder: FeatureSetDecoder
+    device: Device
+    values: dict[str, str]
+
+
+def _find(plan: InferencePlan, journal: Journal, feedback: Feedback) -> _Found:
     """Open the function in all its workers and drive all blocks through them into the journal."""
     with ExitStack() as stack:
         slots = Slots()
         stack.callback(slots.close)
         function = _started(plan, slots, feedback, stack, 0)
-        values, answers = _configured(plan, function, feedback)
+        values, answers, classes = _configured(plan, function, feedback)
         _check_suppression(plan, answers, feedback)
         bands = answers.configuration.band_indices(plan.source.grid.band_names)
         functions = [function, *_further(plan, function, values, slots, feedback, stack)]
@@ -94,14 +115,16 @@ def _find(plan: InferencePlan, journal: Journal, feedback: Feedback) -> tuple[St
         _allocate(plan, slots, answers.configuration, bands, scaling, len(functions))
         for each in functions:
             each.share()
+        for doubt in doubts(plan.package.definition, plan.source.grid):
+            feedback.warning(doubt)
         _announce(plan, blocks, bands, len(functions), feedback)
 
         def make_readers(deliver: object) -> Readers:
             return Readers(plan.source, bands, slots, scaling, deliver, plan.readers)  # type: ignore[arg-type]
 
         decoder = _decoder(plan, answers)
-        pipeline = Pipeline(functions, plan, blocks, values, make_readers, slots, decoder, journal, feedback)
-        return pipeline.run(), decoder
+        pipeline = Pipeline(functions, plan, blocks, values, make_readers, slots, decoder, journal, feedback, classes)
+        return _Found(pipeline.run(), decoder, function.device, values)
 
 
 def _started(plan: InferencePlan, slots: Slots, feedback: Feedback, stack: ExitStack, gpu: int) -> RasterFunction:
@@ -110,15 +133,20 @@ def _started(plan: InferencePlan, slots: Slots, feedback: Feedback, stack: ExitS
     return function
 
 
-def _configured(plan: InferencePlan, function: RasterFunction, feedback: Feedback) -> tuple[dict[str, str], FunctionAnswers]:
+def _configured(
+    plan: InferencePlan, function: RasterFunction, feedback: Feedback
+) -> tuple[dict[str, str], FunctionAnswers, ClassFilter | None]:
     """Load the package in the first worker and agree on the arguments."""
     feedback.info(tr("Package: {name} ({source}), sha256 {hash}", name=plan.package.definition.name,
                      source=plan.package.source, hash=plan.package.sha256))  # fmt: skip
-    sandbox = plan.hosting.sandbox
+    sandbox, interpreter = plan.hosting.sandbox, plan.hosting.interpreter
+    feedback.info(tr("Python: {path} {version}, {origin}", path=interpreter.path, version=interpreter.version,
+                     origin=interpreter.origin))  # fmt: skip
     feedback.info(tr("Sandbox: {description}", description=sandbox.description if sandbox.program else tr("none")))
     arguments = function.open(plan.values)
     device = function.device
     feedback.info(tr("Device: {name}, because {reason}", name=device.name, reason=device.reason))
+    classes = _class_filter(plan, arguments, feedback)
     values, unknown = scalars_of(arguments, plan.values)
     if unknown:
         known = ", ".join(argument.name for argument in arguments) or tr("none")
@@ -134,7 +162,22 @@ def _configured(plan: InferencePlan, function: RasterFunction, feedback: Feedbac
     check_padding(values.get("padding"), tile)
     answers = function.configure(values)
     check_padding(str(answers.configuration.padding), tile)
-    return values, answers
+    description.remember(plan.package.sha256, description.Description(tuple(arguments), answers.fields, answers.geometry_type))
+    return values, answers, classes
+
+
+def _class_filter(plan: InferencePlan, arguments: list[ModelArgument], feedback: Feedback) -> ClassFilter | None:
+    """The filter for CLASSES; a function with a prompt names its own classes, so it may give any."""
+    if not plan.classes:
+        return None
+    is_open = any("prompt" in argument.name.lower() for argument in arguments)
+    chosen = ClassFilter(plan.classes, plan.package.definition.classes, is_open)
+    if chosen.unknown:
+        feedback.warning(
+            tr("CLASSES names {unknown}, which the model definition does not list. Only what the model names so is kept.",
+               unknown=", ".join(chosen.unknown))
+        )  # fmt: skip
+    return chosen
 
 
 def _square_batch(values: dict[str, str], feedback: Feedback) -> None:
@@ -266,7 +309,16 @@ def _report(statistics: Statistics, decoder: FeatureSetDecoder, kept: int, plan:
     )  # fmt: skip
     after = tr("{kept} after suppression", kept=kept) if plan.suppression else tr("not suppressed")
     outside = tr(", {count} outside the extent left out", count=statistics.outside) if statistics.outside else ""
-    feedback.info(tr("Detections: {count}, {after}{outside}", count=statistics.detections, after=after, outside=outside))
+    others = tr(", {count} of other classes left out", count=statistics.other_classes) if statistics.other_classes else ""
+    feedback.info(
+        tr(
+            "Detections: {count}, {after}{outside}{others}",
+            count=statistics.detections,
+            after=after,
+            outside=outside,
+            others=others,
+        )
+    )
     rate = statistics.pixels / 1e6 / statistics.seconds if statistics.seconds else 0.0
     feedback.info(
         tr("Speed: {rate:.2f} megapixels per second; {seconds:.1f} s in all, {worker:.1f} s waited for the worker, "

@@ -6,10 +6,11 @@ from qgis.core import QgsSettings
 from qgis.PyQt.QtWidgets import QMessageBox
 from qgis.utils import iface
 
+from ..algorithms.settings import GROUP
 from ..inference.package import Package
 from ..inference.translation import tr
 
-SETTING = "deep_learning_packages/trusted"
+SETTING = f"{GROUP}/trusted"
 
 
 def ask(package: Package, reason: str) -> bool:

@@ -8,6 +8,7 @@ from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
 from ..algorithms.detect_objects import DetectObjects
+from ..algorithms.inspect_package import InspectPackage
 from ..inference.translation import tr
 
 ICON = Path(__file__).parent.parent / "resources" / "icons" / "provider.svg"
@@ -34,4 +35,5 @@ class DeepLearningPackagesProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self) -> None:
         """Add every algorithm."""
-        self.addAlgorithm(DetectObjects())
+        for algorithm in (DetectObjects(), InspectPackage()):
+            self.addAlgorithm(algorithm)

@@ -16,6 +16,7 @@ import threading
 import traceback
 from typing import Any, BinaryIO, Callable
 
+from . import environment
 from .host import FunctionHost
 from .protocol import Message, receive, send
 
@@ -30,6 +31,7 @@ def serve() -> int:
     host = FunctionHost()
     threading.Thread(target=_read, args=(requests, inbox, host), daemon=True).start()
     handlers: dict[str, Callable[[Message], Answer]] = {
+        "inspect": environment.inspect,
         "open": host.open,
         "configure": host.configure,
         "share": host.share,

@@ -66,7 +66,7 @@ def test_declaration(provider):
     names = [definition.name() for definition in algorithm.parameterDefinitions()]
     assert names == [
         "INPUT", "MODEL", "ARGUMENTS", "NMS", "CONFIDENCE_FIELD", "CLASS_FIELD", "MAX_OVERLAP",
-        "EXTENT", "CELL_SIZE", "PROCESSOR", "OUTPUT",
+        "CLASSES", "EXTENT", "CELL_SIZE", "PROCESSOR", "OUTPUT",
     ]  # fmt: skip
     assert all(definition.help() for definition in algorithm.parameterDefinitions())
     assert algorithm.parameterDefinition("OUTPUT").supportsAppend()

@@ -1,0 +1,69 @@
+"""What happens to an output layer when it is complete: style, metadata, name; into the file where the file can hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qgis.core import (
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingOutputLayerDefinition,
+    QgsProcessingUtils,
+    QgsProviderRegistry,
+    QgsVectorLayer,
+)
+
+from ..inference.package import ModelDefinition
+from ..inference.translation import tr
+from .provenance import Provenance, apply_metadata
+from .style import apply_style
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """What an output layer needs.
+
+    Attributes:
+        destination: The layer, as the sink named it.
+        definition: The model definition, for classes and their colours.
+        provenance: For the metadata.
+        confidence: The field with the confidence.
+        keep_look: Whether the layer was there before and keeps its own style and metadata.
+        default_name: The name that Processing gives to the layer unless somebody chose one.
+    """
+
+    destination: str
+    definition: ModelDefinition
+    provenance: Provenance
+    confidence: str
+    keep_look: bool
+    default_name: str
+
+    def apply(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> None:
+        """Do it; a layer that cannot be opened again is left as it is."""
+        if context.willLoadLayerOnCompletion(self.destination):
+            details = context.layerToLoadOnCompletionDetails(self.destination)
+            if details.name == self.default_name:
+                details.name = self.definition.name
+        layer = QgsProcessingUtils.mapLayerFromString(self.destination, context)
+        if not isinstance(layer, QgsVectorLayer) or self.keep_look:
+            return
+        if layer.isSpatial():
+            apply_style(layer, self.definition.classes, self.confidence)
+        apply_metadata(layer, self.provenance)
+        if layer.dataProvider().storageType() == "GPKG":
+            self._save(layer, feedback)
+
+    def _save(self, layer: QgsVectorLayer, feedback: QgsProcessingFeedback) -> None:
+        name = self.definition.name
+        problem = layer.saveStyleToDatabase(name, tr("Classes of the model {name}", name=name), True, "")
+        if problem:
+            feedback.pushWarning(tr("The style cannot be saved in the GeoPackage: {error}", error=problem))
+        saved, problem = QgsProviderRegistry.instance().saveLayerMetadata(layer.providerType(), layer.source(), layer.metadata())
+        if not saved:
+            feedback.pushWarning(tr("The metadata cannot be saved in the GeoPackage: {error}", error=problem))
+
+
+def appends(destination: object) -> bool:
+    """Whether a destination adds to a layer that exists."""
+    return isinstance(destination, QgsProcessingOutputLayerDefinition) and destination.useRemapping()

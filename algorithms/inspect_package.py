@@ -1,0 +1,132 @@
+"""Inspect Deep Learning Package: what is in a .dlpk, which arguments it takes, and whether it can run here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingOutputNumber,
+    QgsProcessingOutputString,
+    QgsProcessingOutputVariant,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterFileDestination,
+)
+from qgis.PyQt.QtGui import QIcon
+
+from ..inference.errors import InferenceError
+from ..inference.feedback import stop_if_canceled
+from ..inference.inspection import Inspection, inspect_package
+from ..inference.package import open_package
+from ..inference.translation import tr
+from . import consent, settings
+from . import parameters as shared
+from .inspection_page import page
+from .task import TaskFeedback, interruptible
+
+ICON = Path(__file__).parent.parent / "resources" / "icons" / "inspect_package.svg"
+
+
+class InspectPackage(QgsProcessingAlgorithm):
+    """dlpk:inspectpackage."""
+
+    MODEL = "MODEL"
+    RUN_CODE = "RUN_CODE"
+    OUTPUT_HTML = "OUTPUT_HTML"
+
+    def createInstance(self) -> InspectPackage:
+        return InspectPackage()
+
+    def name(self) -> str:
+        return "inspectpackage"
+
+    def displayName(self) -> str:
+        return tr("Inspect deep learning package")
+
+    def icon(self) -> QIcon:
+        return QIcon(str(ICON))
+
+    def tags(self) -> list[str]:
+        return tr("dlpk,emd,arcgis,deep learning,arguments,model,classes,requirements,information").split(",")
+
+    def helpUrl(self) -> str:
+        return shared.manual("inspect.md")
+
+    def shortDescription(self) -> str:
+        return tr("Lists a deep learning package's arguments, classes and requirements, and says whether it can run here.")
+
+    def shortHelpString(self) -> str:
+        return tr(
+            "Tells what a deep learning package (.dlpk) holds: its model definition, the classes with their colours, the "
+            "arguments of the model with defaults, limits and descriptions, the Python libraries that it imports and "
+            "whether the inference Python has them, the device that would be used, and the package's sha256.\n\n"
+            "The arguments are declared by the package's own program, so it has to be run to learn them. With RUN_CODE off "
+            "nothing of the package runs, and no library such as torch is needed."
+        )
+
+    def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        self.addParameter(shared.package(self.MODEL))
+        run_code = QgsProcessingParameterBoolean(self.RUN_CODE, tr("Run the package's code to read its arguments"), True)
+        run_code.setHelp(
+            tr("Off: nothing of the package runs, so its arguments stay unknown unless they were read before.")
+        )  # fmt: skip
+        self.addParameter(run_code)
+        html = QgsProcessingParameterFileDestination(
+            self.OUTPUT_HTML, tr("Page about the package"), tr("HTML files (*.html)"), None, True, False
+        )
+        html.setHelp(tr("The same as a page, shown in the Results Viewer."))
+        self.addParameter(html)
+        for name, label in (
+            ("NAME", tr("Name of the model")), ("MODEL_TYPE", tr("Type of the model")), ("SHA256", tr("Hash of the package")),
+            ("DEVICE", tr("Device that would be used")),
+        ):  # fmt: skip
+            self.addOutput(QgsProcessingOutputString(name, label))
+        for name, label in (
+            ("ARGUMENTS", tr("Arguments")), ("CLASSES", tr("Classes")), ("REQUIREMENTS", tr("Python libraries")),
+            ("MISSING", tr("Missing Python libraries")), ("PROBLEMS", tr("What could not be understood")),
+        ):  # fmt: skip
+            self.addOutput(QgsProcessingOutputVariant(name, label))
+        self.addOutput(QgsProcessingOutputNumber("CLASS_COUNT", tr("Number of classes")))
+
+    def processAlgorithm(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> dict[str, Any]:
+        """Read the package, ask its function if that is wanted, and tell all."""
+        told = TaskFeedback(feedback)
+        run_code = self.parameterAsBoolean(parameters, self.RUN_CODE, context)
+        with interruptible(feedback):
+            try:
+                package = open_package(self.parameterAsFile(parameters, self.MODEL, context), lambda: stop_if_canceled(told))
+                hosting = settings.hosting()
+                if run_code:
+                    consent.require(package, hosting.sandbox, told)
+                inspection = inspect_package(package, hosting, told, run_code)
+            except InferenceError as error:
+                if error.details:
+                    feedback.pushDebugInfo(error.details)
+                raise QgsProcessingException(str(error)) from error
+        self._tell(inspection, feedback)
+        results = inspection.as_results()
+        html = self.parameterAsFileOutput(parameters, self.OUTPUT_HTML, context)
+        if html:
+            self._write(html, page(inspection))
+            results[self.OUTPUT_HTML] = html
+        return results
+
+    def _tell(self, inspection: Inspection, feedback: QgsProcessingFeedback) -> None:
+        for title, lines in inspection.sections():
+            feedback.pushInfo(f"\n{title}\n" + "\n".join(f"  {line}" for line in lines))
+        for problem in inspection.problems:
+            feedback.pushWarning(problem)
+
+    def _write(self, path: str, text: str) -> None:
+        try:
+            Path(path).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise QgsProcessingException(
+                tr("The page {path} cannot be written: {error}. Choose another place.", path=path, error=error.strerror)
+            ) from error

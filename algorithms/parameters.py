@@ -1,0 +1,146 @@
+"""The parameters of the algorithms, each with its explanation; several algorithms share them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qgis.core import (
+    Qgis,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterDefinition,
+    QgsProcessingParameterDistance,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+)
+from qgis.PyQt.QtCore import QUrl
+
+from ..inference.translation import tr
+from .settings import PROCESSORS
+
+DOCUMENTATION = Path(__file__).resolve().parent.parent / "docs"
+ARGUMENTS_WIDGET = "dlpk:arguments"
+"""Widget type of ARGUMENTS; provider/arguments registers it."""
+CLASSES_WIDGET = "dlpk:classes"
+"""Widget type of CLASSES."""
+
+
+def raster(name: str) -> QgsProcessingParameterDefinition:
+    """The raster; algorithms check its value themselves, as they take more than the stock type does."""
+    parameter = QgsProcessingParameterRasterLayer(name, tr("Input raster"))
+    parameter.setHelp(tr("The raster in which to look for objects: a layer of the project, or a file."))
+    return parameter
+
+
+def package(name: str) -> QgsProcessingParameterDefinition:
+    """The package."""
+    # The filter ends in all files: only then do folders and addresses pass the stock check.
+    file_filter = tr("Deep learning packages (*.dlpk *.emd);;All files (*)")
+    parameter = QgsProcessingParameterFile(name, tr("Deep learning package"), fileFilter=file_filter)
+    parameter.setHelp(tr("The package (.dlpk), an unpacked package's model definition (.emd), or its folder."))
+    return parameter
+
+
+def arguments(name: str, model: str, raster: str) -> QgsProcessingParameterDefinition:
+    """The model's arguments; `model` and `raster` are the parameters that its widget looks at."""
+    parameter = QgsProcessingParameterString(name, tr("Model arguments"), optional=True)
+    parameter.setMetadata({"widget_wrapper": {"widget_type": ARGUMENTS_WIDGET, "model": model, "raster": raster}})
+    parameter.setHelp(
+        tr(
+            "Values for the model's own arguments; those not named keep their defaults. Written as name value;name value, for "
+            "example: threshold 0.5;padding 64;text_prompt 'car, bus; van' - or as JSON: "
+            '{{"threshold": 0.5, "padding": 64}}. The dialog lists the arguments of the chosen model; on the command line '
+            "dlpk:inspectpackage does."
+        )
+    )
+    return parameter
+
+
+def classes(name: str, model: str) -> QgsProcessingParameterDefinition:
+    """The classes of interest; `model` is the parameter with the package."""
+    parameter = QgsProcessingParameterString(name, tr("Classes of interest"), optional=True)
+    parameter.setMetadata({"widget_wrapper": {"widget_type": CLASSES_WIDGET, "model": model}})
+    parameter.setHelp(
+        tr("Only objects of these classes are kept, before duplicates are removed. Names as in the model definition, with "
+           "semicolons between them, for example: Car;Bus. Empty: all classes.")
+    )  # fmt: skip
+    return advanced(parameter)
+
+
+def suppression(name: str) -> QgsProcessingParameterDefinition:
+    """Whether duplicates are removed."""
+    parameter = QgsProcessingParameterBoolean(name, tr("Non Maximum Suppression"), False)
+    parameter.setHelp(tr("Remove duplicates: of two features that overlap too much, the less confident one."))
+    return parameter
+
+
+def confidence_field(name: str) -> QgsProcessingParameterDefinition:
+    """What tells which of two duplicates is better."""
+    parameter = QgsProcessingParameterString(name, tr("Confidence field"), "Confidence", optional=True)
+    parameter.setHelp(tr("The field with the confidence, for Non Maximum Suppression."))
+    return parameter
+
+
+def class_field(name: str) -> QgsProcessingParameterDefinition:
+    """What tells which features are of one class."""
+    parameter = QgsProcessingParameterString(name, tr("Class field"), optional=True)
+    parameter.setHelp(
+        tr("The field with the class, for Non Maximum Suppression. Left empty, Classvalue or Value is used where the "
+           "model gives it, else all features are of one class.")
+    )  # fmt: skip
+    return parameter
+
+
+def maximum_overlap(name: str) -> QgsProcessingParameterDefinition:
+    """How much two features may overlap."""
+    number = Qgis.ProcessingNumberParameterType.Double
+    parameter = QgsProcessingParameterNumber(name, tr("Maximum overlap ratio"), number, 0.0, False, 0.0, 1.0)
+    parameter.setHelp(
+        tr("Non Maximum Suppression removes a feature when its intersection with a better one is larger than this share "
+           "of their union, 0 to 1.")
+    )  # fmt: skip
+    return parameter
+
+
+def extent(name: str) -> QgsProcessingParameterDefinition:
+    """The part of the raster to look at."""
+    parameter = QgsProcessingParameterExtent(name, tr("Processing extent"), optional=True)
+    parameter.setHelp(
+        tr("Only this part of the raster is searched, in any CRS. An object that crosses its edge counts when its middle is "
+           "inside.")
+    )  # fmt: skip
+    return advanced(parameter)
+
+
+def cell_size(name: str, raster: str) -> QgsProcessingParameterDefinition:
+    """The pixels that the model sees; `raster` is the parameter that gives the unit."""
+    parameter = QgsProcessingParameterDistance(name, tr("Cell size"), None, raster, True, 0.0)
+    parameter.setHelp(
+        tr("Size of the pixels that the model sees, in units of the raster's CRS. Left empty, the raster's own. Choose the "
+           "one that the model was trained on.")
+    )  # fmt: skip
+    return advanced(parameter)
+
+
+def processor(name: str) -> QgsProcessingParameterDefinition:
+    """Where the network runs."""
+    parameter = QgsProcessingParameterEnum(name, tr("Processor"), PROCESSORS, defaultValue="AUTO", usesStaticStrings=True)
+    parameter.setHelp(
+        tr("AUTO uses a GPU where there is one and says in the log why when it does not; GPU fails without one; CPU never uses "
+           "one. The options of the plugin can set what AUTO means.")
+    )  # fmt: skip
+    return advanced(parameter)
+
+
+def advanced(parameter: QgsProcessingParameterDefinition) -> QgsProcessingParameterDefinition:
+    """The parameter, shown among the advanced ones."""
+    parameter.setFlags(parameter.flags() | Qgis.ProcessingParameterFlag.Advanced)
+    return parameter
+
+
+def manual(page: str) -> str:
+    """The address of a page of the manual, which comes with the plugin."""
+    return QUrl.fromLocalFile(str(DOCUMENTATION / page)).toString()

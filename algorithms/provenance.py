@@ -1,0 +1,78 @@
+"""Where a layer of detections comes from: written into the layer's metadata."""
+
+from __future__ import annotations
+
+import configparser
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import lru_cache
+from pathlib import Path
+
+from qgis.core import QgsLayerMetadata, QgsVectorLayer
+
+from ..inference.translation import tr
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made a layer.
+
+    Attributes:
+        package: Name of the model.
+        source: The package's file or folder.
+        sha256: The package's hash.
+        arguments: Values of all arguments, as text.
+        raster: Where the pixels came from.
+        cell_size: Side of the pixels that the model saw, with its unit.
+        device: Where the network ran.
+        moment: When, in UTC.
+    """
+
+    package: str
+    source: str
+    sha256: str
+    arguments: dict[str, str]
+    raster: str
+    cell_size: str
+    device: str
+    moment: datetime
+
+    def sentences(self) -> list[str]:
+        """The facts, one a line."""
+        written = "; ".join(f"{name} {value}" for name, value in self.arguments.items())
+        return [
+            tr("Model: {name} ({source}), sha256 {hash}", name=self.package, source=self.source, hash=self.sha256),
+            tr("Arguments: {values}", values=written or tr("none")),
+            tr("Raster: {raster}, cell size {size}", raster=self.raster, size=self.cell_size),
+            tr("Device: {device}", device=self.device),
+            tr("Made on {date} by Deep Learning Packages {version}", date=self.moment.strftime("%Y-%m-%d %H:%M UTC"),
+               version=plugin_version()),
+        ]  # fmt: skip
+
+
+def now() -> datetime:
+    """The moment to write down."""
+    return datetime.now(timezone.utc)
+
+
+@lru_cache(maxsize=1)
+def plugin_version() -> str:
+    """Of metadata.txt."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(Path(__file__).parent.parent / "metadata.txt", encoding="utf-8")
+    return parser.get("general", "version")
+
+
+def apply_metadata(layer: QgsVectorLayer, provenance: Provenance) -> None:
+    """Write down in the layer's metadata what made it."""
+    metadata = QgsLayerMetadata(layer.metadata())
+    metadata.setType("dataset")
+    metadata.setTitle(provenance.package)
+    metadata.setAbstract(
+        tr("Objects that the deep learning model {name} found.", name=provenance.package)
+        + "\n"
+        + "\n".join(provenance.sentences())
+    )
+    metadata.setHistory([*metadata.history(), *provenance.sentences()])
+    metadata.setCrs(layer.crs())
+    layer.setMetadata(metadata)

@@ -1,0 +1,97 @@
+"""What a raster function tells about itself, kept by the package's hash so that its code runs once for it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from . import digests
+from .arguments import ModelArgument, scalars
+from .cache import cache_folder, write_text
+from .errors import InferenceError
+from .feedback import Feedback
+from .fields import Field
+from .package import Package
+from .raster_function import Hosting, RasterFunction
+from .slots import Slots
+
+FORMAT = 1
+"""Changes when older notes can no longer be read."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a function declares.
+
+    Attributes:
+        arguments: What users may set.
+        fields: Attributes of what it finds; None while it has not been asked, as it must be configured for that.
+        geometry_type: 1 point, 2 multipoint, 3 polyline, 4 polygon; None alike.
+    """
+
+    arguments: tuple[ModelArgument, ...]
+    fields: tuple[Field, ...] | None = None
+    geometry_type: int | None = None
+
+
+def recall(sha256: str) -> Description | None:
+    """What the package of this hash told before, or None."""
+    try:
+        noted = json.loads(_note(sha256).read_text(encoding="utf-8"))
+        if noted.pop("format") != FORMAT:
+            return None
+        arguments = tuple(ModelArgument(**{**each, "choices": tuple(each["choices"])}) for each in noted["arguments"])
+        fields = None if noted["fields"] is None else tuple(Field(**each) for each in noted["fields"])
+        return Description(arguments, fields, noted["geometry_type"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # never asked, or the note is damaged: then it is asked again
+
+
+def remember(sha256: str, description: Description) -> None:
+    """Write down what a package told."""
+    write_text(_note(sha256), json.dumps({"format": FORMAT, **asdict(description)}))
+
+
+def describe(package: Package, hosting: Hosting, feedback: Feedback, with_fields: bool = False) -> Description:
+    """Run the package's code as far as needed to learn what it declares, and note it.
+
+    Args:
+        package: The package.
+        hosting: Where its code runs.
+        feedback: What it prints goes there.
+        with_fields: Whether to configure it with its defaults and ask for fields and geometry too.
+
+    Raises:
+        FunctionError, WorkerError, Cancelled: See RasterFunction.open.
+        InferenceError: It cannot be configured with its defaults.
+    """
+    slots = Slots()
+    try:
+        function = RasterFunction(package, hosting, slots, feedback)
+        try:
+            description = Description(tuple(function.open({})))
+            remember(package.sha256, description)
+            if with_fields:
+                answers = function.configure(scalars(list(description.arguments), {})[0])
+                description = Description(description.arguments, answers.fields, answers.geometry_type)
+                remember(package.sha256, description)
+            return description
+        finally:
+            function.kill()
+    finally:
+        slots.close()
+
+
+def recalled_for(source: str | Path) -> Description | None:
+    """What is known of the package at this place, without reading it or running its code; at once, so also in the GUI."""
+    path = Path(source).expanduser().absolute()
+    try:
+        sha256 = digests.recall(path.parent if path.suffix.lower() == ".emd" else path)
+    except (InferenceError, OSError):
+        return None
+    return recall(sha256) if sha256 else None
+
+
+def _note(sha256: str) -> Path:
+    return cache_folder() / "descriptions" / f"{sha256[:32]}.json"

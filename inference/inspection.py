@@ -1,0 +1,238 @@
+"""All that can be told about a package: from its files, from its function, and from the Python that would run it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import description as descriptions
+from .arguments import ModelArgument
+from .description import Description
+from .environment import Environment, inspect_environment
+from .errors import Cancelled, InferenceError
+from .feedback import Feedback
+from .fields import GEOMETRY_TYPES
+from .interpreter import Interpreter
+from .package import Package
+from .raster_function import Hosting
+from .requirements import Requirement, requirements_of
+from .suitability import span, trained_cell_sizes
+from .translation import tr
+
+Section = tuple[str, list[str]]
+KNOWN_TYPES = ("objectdetection", "instancedetection", "panopticsegmenter", "objectclassification", "imagecaptioner")
+"""Model types that detect or classify objects (CONTRACT 2)."""
+
+
+@dataclass
+class Inspection:
+    """What is known of a package.
+
+    Attributes:
+        package: The package.
+        interpreter: The Python that would run it.
+        description: What its function declares; None when its code did not run or failed.
+        requirements: The libraries that it imports.
+        environment: What the inference Python has of them; None when it could not be asked.
+        problems: What could not be read or understood, each a sentence.
+    """
+
+    package: Package
+    interpreter: Interpreter
+    description: Description | None = None
+    requirements: tuple[Requirement, ...] = ()
+    environment: Environment | None = None
+    problems: list[str] = field(default_factory=list)
+
+    def sections(self) -> list[Section]:
+        """Headings, each with its lines."""
+        parts = [
+            (tr("Package"), self._package()),
+            (tr("Classes"), self._classes()),
+            (tr("Arguments"), self._arguments()),
+            (tr("Output"), self._output()),
+            (tr("Python libraries"), self._libraries()),
+            (tr("Where it would run"), self._place()),
+            (tr("Model definition"), self._definition()),
+        ]  # fmt: skip
+        return [(title, lines) for title, lines in parts if lines]
+
+    def as_results(self) -> dict[str, Any]:
+        """The same for programs: values that JSON can carry, by the names of the algorithm's outputs."""
+        definition, environment = self.package.definition, self.environment
+        versions = environment.versions if environment else {}
+        return {
+            "NAME": definition.name,
+            "MODEL_TYPE": definition.model_type,
+            "SHA256": self.package.sha256,
+            "DEVICE": environment.device.name if environment and environment.device else "",
+            "ARGUMENTS": [_argument(each) for each in self.description.arguments] if self.description else None,
+            "CLASSES": [
+                {"value": each.value, "name": each.name, "color": list(each.color) if each.color else None}
+                for each in definition.classes
+            ],
+            "CLASS_COUNT": len(definition.classes),
+            "REQUIREMENTS": {each.module: versions.get(each.module) for each in self.requirements},
+            "MISSING": [each.distribution for each in environment.missing if not each.is_optional] if environment else [],
+            "PROBLEMS": list(self.problems),
+            "DEFINITION": definition.values,
+        }
+
+    def _package(self) -> list[str]:
+        definition = self.package.definition
+        bands = definition.values.get("ExtractBands")
+        trained = trained_cell_sizes(definition)
+        numbers = ", ".join(str(band + 1 if isinstance(band, int) else band) for band in bands) if isinstance(bands, list) else ""
+        facts = [
+            (tr("Name"), definition.name),
+            (tr("Type"), definition.model_type or tr("not told")),
+            (tr("Source"), str(self.package.source)),
+            (tr("sha256"), self.package.sha256),
+            (tr("Raster function"), self._function()),
+            (tr("Bands"), numbers or tr("all")),
+            (tr("Trained on a cell size of"), span(trained) if trained else tr("not told")),
+        ]
+        return [f"{name}: {value}" for name, value in facts]
+
+    def _function(self) -> str:
+        function = self.package.function
+        if not function.endswith(".py"):
+            return tr("built in ({name})", name=function)
+        return function.replace("\\", "/").rsplit("/", 1)[-1]
+
+    def _classes(self) -> list[str]:
+        shown = []
+        for each in self.package.definition.classes:
+            color = f" (#{each.color[0]:02x}{each.color[1]:02x}{each.color[2]:02x})" if each.color else ""
+            shown.append(f"{each.value}: {each.name}{color}")
+        return shown
+
+    def _arguments(self) -> list[str]:
+        if self.description is None:
+            return []
+        return [summary(each) for each in self.description.arguments] or [tr("none")]
+
+    def _output(self) -> list[str]:
+        known = self.description
+        if known is None or known.fields is None or known.geometry_type is None:
+            return []
+        fields = ", ".join(f"{each.name} ({each.kind})" for each in known.fields)
+        return [f"{tr('Geometry')}: {GEOMETRY_TYPES[known.geometry_type]}", f"{tr('Fields')}: {fields or tr('none')}"]
+
+    def _libraries(self) -> list[str]:
+        environment = self.environment
+        if environment is None:
+            return [each.module for each in self.requirements]
+        missing = {each.module for each in environment.missing}
+        lines = []
+        for each in self.requirements:
+            if each.module not in missing:
+                lines.append(f"{each.module}: {environment.versions.get(each.module) or tr('there')}")
+            else:
+                needed = tr("missing, but it may do without") if each.is_optional else tr("missing")
+                lines.append(f"{each.module}: {needed}")
+        return lines or [tr("none but numpy and the standard library")]
+
+    def _definition(self) -> list[str]:
+        return [f"{key}: {json.dumps(value)[:200]}" for key, value in self.package.definition.values.items()]
+
+    def _place(self) -> list[str]:
+        python = tr("Python: {path} {version}, {origin}", path=self.interpreter.path, version=self.interpreter.version,
+                    origin=self.interpreter.origin)  # fmt: skip
+        environment = self.environment
+        if environment is None:
+            return [python]
+        device = environment.device
+        name = tr("{name}, because {reason}", name=device.name, reason=device.reason) if device else environment.device_error
+        return [python, tr("Device: {device}", device=name)]
+
+
+def summary(argument: ModelArgument) -> str:
+    """One line about an argument."""
+    if argument.choices:
+        limits = tr(" (one of {choices})", choices=", ".join(argument.choices))
+    elif argument.minimum is not None:
+        limits = tr(" ({low:g} to {high:g})", low=argument.minimum, high=argument.maximum)
+    else:
+        limits = ""
+    default = tr("no default") if argument.default is None else tr("default {value}", value=argument.default or "''")
+    required = tr(", required") if argument.required and argument.default is None else ""
+    about = f" - {argument.description or argument.label}" if argument.description or argument.label != argument.name else ""
+    return f"{argument.name}: {argument.kind}{limits}, {default}{required}{about}"
+
+
+def inspect_package(package: Package, hosting: Hosting, feedback: Feedback, run_code: bool) -> Inspection:
+    """Learn all about a package.
+
+    Args:
+        package: The package.
+        hosting: Where it would run.
+        feedback: Warnings and details; can cancel.
+        run_code: Whether its code may run. What it told before is shown in any case.
+
+    Raises:
+        Cancelled: The user stopped it. Whatever else fails becomes one of the problems.
+    """
+    inspection = Inspection(package, hosting.interpreter)
+    problems = inspection.problems
+    if package.definition.model_type.lower() not in KNOWN_TYPES:
+        problems.append(
+            tr("ModelType is '{kind}', which neither detects nor classifies objects, as far as is known.",
+               kind=package.definition.model_type)
+        )  # fmt: skip
+    found = requirements_of(package)
+    inspection.requirements = found.libraries
+    problems += [tr("This source file cannot be read: {file}", file=each) for each in found.unread]
+    try:
+        environment = inspect_environment(hosting, found.libraries, feedback)
+    except Cancelled:
+        raise
+    except InferenceError as error:
+        problems.append(str(error))
+    else:
+        inspection.environment = environment
+        absent = [each.distribution for each in environment.missing if not each.is_optional]
+        if absent:
+            problems.append(how_to_install(hosting.interpreter, absent))
+    inspection.description = descriptions.recall(package.sha256)
+    if run_code:
+        inspection.description = _described(package, hosting, feedback, problems) or inspection.description
+    elif inspection.description is None:
+        problems.append(tr("The arguments are not known, as the package's code was not run (RUN_CODE is off)."))
+    return inspection
+
+
+def how_to_install(interpreter: Interpreter, distributions: list[str]) -> str:
+    """What to do about missing libraries."""
+    names = " ".join(distributions)
+    return tr(
+        "The inference Python lacks {names}. Install it there, for example with: {python} -m pip install {names} - or choose "
+        "a Python that has it in the options (Processing, Deep Learning Packages).", names=names, python=interpreter.path,
+    )  # fmt: skip
+
+
+def _described(package: Package, hosting: Hosting, feedback: Feedback, problems: list[str]) -> Description | None:
+    try:
+        return descriptions.describe(package, hosting, feedback, with_fields=True)
+    except Cancelled:
+        raise
+    except InferenceError as error:
+        if error.details:
+            feedback.debug(error.details)
+        problems.append(str(error))
+    return descriptions.recall(package.sha256)
+
+
+def _argument(argument: ModelArgument) -> dict[str, Any]:
+    return {
+        "name": argument.name,
+        "kind": argument.kind,
+        "default": argument.default,
+        "required": argument.required,
+        "label": argument.label,
+        "description": argument.description,
+        "choices": list(argument.choices),
+        "minimum": argument.minimum,
+        "maximum": argument.maximum,
+    }
