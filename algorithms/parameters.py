@@ -44,10 +44,10 @@ def package(name: str) -> QgsProcessingParameterDefinition:
     return parameter
 
 
-def arguments(name: str, model: str, raster: str) -> QgsProcessingParameterDefinition:
-    """The model's arguments; `model` and `raster` are the parameters that its widget looks at."""
+def arguments(name: str, **siblings: str) -> QgsProcessingParameterDefinition:
+    """The model's arguments; `siblings` are the parameters that its widget looks at: model, raster and cell_size."""
     parameter = QgsProcessingParameterString(name, tr("Model arguments"), optional=True)
-    parameter.setMetadata({"widget_wrapper": {"widget_type": ARGUMENTS_WIDGET, "model": model, "raster": raster}})
+    parameter.setMetadata({"widget_wrapper": {"widget_type": ARGUMENTS_WIDGET, **siblings}})
     parameter.setHelp(
         tr(
             "Values for the model's own arguments; those not named keep their defaults. Written as name value;name value, for "

@@ -11,6 +11,7 @@ from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsProcessingContext,
     QgsProcessingUtils,
+    QgsProject,
     QgsProperty,
     QgsRasterLayer,
 )
@@ -58,6 +59,25 @@ def raster_from_value(value: Any, context: QgsProcessingContext) -> RasterInput:
     wkt = raster.grid.crs
     raster.close()
     return RasterInput(path, QgsCoordinateReferenceSystem.fromWkt(wkt) if wkt else QgsCoordinateReferenceSystem())
+
+
+def raster_choice(value: Any, project: QgsProject) -> tuple[str, str | None] | None:  # noqa: ANN401 - any parameter value
+    """Path and CRS (WKT; None for its own) of a raster that GDAL may open, without opening it, so also in the GUI."""
+    layer = value if isinstance(value, QgsRasterLayer) else None
+    if isinstance(value, str) and value:
+        found = QgsProcessingUtils.mapLayerFromString(value, _context_of(project), False, QgsProcessingUtils.LayerHint.Raster)
+        if found is None:
+            return value, None
+        layer = found if isinstance(found, QgsRasterLayer) else None
+    if layer is None or layer.providerType() != "gdal":
+        return None
+    return layer.source(), layer.crs().toWkt(Qgis.CrsWktVariant.PreferredGdal) if layer.crs().isValid() else None
+
+
+def _context_of(project: QgsProject) -> QgsProcessingContext:
+    context = QgsProcessingContext()
+    context.setProject(project)
+    return context
 
 
 def _layer_of_project(text: str, context: QgsProcessingContext) -> QgsRasterLayer | None:

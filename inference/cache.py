@@ -14,19 +14,16 @@ from .translation import tr
 VARIABLE = "DLPK_CACHE"
 """Environment variable that moves the cache folder."""
 
+CLEARED = ("packages", "descriptions", "digests")
+"""Folders of the cache that can be made again."""
+
 _default = ""
 
 
 def cache_folder() -> Path:
     """The folder of this user, created when missing: DLPK_CACHE, else what was set, else the platform's cache folder."""
-    if chosen := os.environ.get(VARIABLE) or _default:
-        folder = Path(chosen).expanduser()
-    elif sys.platform == "win32":
-        folder = Path(os.environ.get("LOCALAPPDATA", Path.home())) / "deep_learning_packages"
-    elif sys.platform == "darwin":
-        folder = Path.home() / "Library" / "Caches" / "deep_learning_packages"
-    else:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deep_learning_packages"
+    chosen = os.environ.get(VARIABLE) or _default
+    folder = Path(chosen).expanduser() if chosen else platform_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -35,6 +32,40 @@ def cache_folder() -> Path:
                folder=folder, error=error.strerror, variable=VARIABLE)
         ) from error  # fmt: skip
     return folder.resolve()
+
+
+def platform_folder() -> Path:
+    """Where the platform wants caches of this user."""
+    if sys.platform == "win32":
+        folder = Path(os.environ.get("LOCALAPPDATA", Path.home()))
+    elif sys.platform == "darwin":
+        folder = Path.home() / "Library" / "Caches"
+    else:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return folder / "deep_learning_packages"
+
+
+def size() -> int:
+    """Bytes that the cache takes."""
+    total = 0
+    for path in cache_folder().rglob("*"):
+        with contextlib.suppress(OSError):  # removed meanwhile
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+def clear() -> None:
+    """Remove everything that can be made again.
+
+    Raises:
+        InferenceError: A run needs it at the moment.
+    """
+    folder = cache_folder()
+    remove_abandoned(folder / "journals")
+    if any((folder / "journals").glob(".unfinished-*")):
+        raise InferenceError(tr("A run uses the cache at the moment. Wait for its end, or cancel it."))
+    for name in CLEARED:
+        remove(folder / name)
 
 
 def set_default(folder: str) -> None:

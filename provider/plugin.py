@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qgis.core import QgsApplication, QgsSettings
 from qgis.PyQt.QtCore import QCoreApplication, QLocale, QTranslator
 
-from ..algorithms import consent
+from ..algorithms import settings
+from ..inference.cache import set_default
 from ..inference.translation import CONTEXT, set_translator
-from .consent_dialog import ask
 from .provider import DeepLearningPackagesProvider
+
+if TYPE_CHECKING:
+    from .desktop import Desktop
 
 TRANSLATIONS = Path(__file__).parent.parent / "i18n"
 
@@ -20,8 +24,10 @@ class DeepLearningPackagesPlugin:
 
     def __init__(self) -> None:
         self._provider: DeepLearningPackagesProvider | None = None
+        self._desktop: Desktop | None = None
         self._translator = QTranslator()
         self._install_translator()
+        set_default(settings.load().cache)
 
     def initProcessing(self) -> None:
         """Register the provider."""
@@ -29,13 +35,17 @@ class DeepLearningPackagesPlugin:
         QgsApplication.processingRegistry().addProvider(self._provider)
 
     def initGui(self) -> None:
-        """Register the provider, and ask the user where only a user can decide."""
+        """Register the provider and what only the desktop has."""
         self.initProcessing()
-        consent.set_question(ask)
+        from .desktop import Desktop
+
+        self._desktop = Desktop()
 
     def unload(self) -> None:
         """Take everything back."""
-        consent.set_question(None)
+        if self._desktop is not None:
+            self._desktop.close()
+            self._desktop = None
         if self._provider is not None:
             QgsApplication.processingRegistry().removeProvider(self._provider)
             self._provider = None

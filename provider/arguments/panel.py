@@ -1,0 +1,244 @@
+"""What the user sees of a model: what it is, whether it fits, and a row an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+
+from qgis.core import QgsApplication
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...inference.errors import ArgumentValueError
+from ...inference.translation import tr
+from .raw import RawEditor
+from .rows import ArgumentRow, undeclared_row
+from .state import ArgumentState
+
+
+class ArgumentsPanel(QWidget):
+    """Shows an ArgumentState and lets the user change it.
+
+    Attributes:
+        state: The values.
+    """
+
+    def __init__(self, changed: Callable[[], None], retry: Callable[[], None]) -> None:
+        """Make an empty panel.
+
+        Args:
+            changed: Called when the user has changed a value.
+            retry: Called when the user wants the package read again.
+        """
+        super().__init__()
+        self.state = ArgumentState()
+        self._changed, self._retry = changed, retry
+        self._details = ""
+        self._rows: list[ArgumentRow] = []
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self.summary, self.message, self.device = _label("summary"), _label("message"), _label("device")
+        self._warnings = QVBoxLayout()
+        self._busy = QProgressBar()
+        self._busy.setRange(0, 0)
+        self._busy.setTextVisible(False)
+        self._busy.setMaximumHeight(6)
+        self._grid_holder = QWidget()
+        self.raw = RawEditor(self._raw_changed)
+        self._layout.addWidget(self.summary)
+        self._layout.addLayout(self._warnings)
+        self._layout.addWidget(self._busy)
+        self._layout.addWidget(self.message)
+        self._layout.addLayout(self._buttons())
+        self._layout.addWidget(self._grid_holder)
+        self._layout.addWidget(self.raw)
+        self._layout.addWidget(self.device)
+        self.show_hint(tr("Choose a deep learning package to see the arguments of its model."))
+
+    def load(self, value: object) -> None:
+        """Take over a stored value; one that cannot be understood is shown as a problem."""
+        try:
+            self.state.load(value)
+        except ArgumentValueError as error:
+            self.show_failure(str(error), "")
+            return
+        self._show_values()
+
+    def show_hint(self, text: str, raw: bool = False) -> None:
+        """No model is known.
+
+        Args:
+            text: Why, and what to do.
+            raw: Whether names and values can be given all the same.
+        """
+        self.state.forget()
+        self._clear()
+        self._show_message(text)
+        self.raw.setVisible(raw)
+        self.raw.show_values(self.state.given)
+
+    def show_busy(self) -> None:
+        """A package is being read."""
+        self._clear()
+        self._show_message(tr("Reading the package…"))
+        self._busy.show()
+
+    def show_failure(self, message: str, details: str) -> None:
+        """A package cannot be read."""
+        self.state.forget()
+        self._clear()
+        self._show_message(message, "/mIconCritical.svg")
+        self._details = details
+        self.details_button.setVisible(bool(details))
+        self.retry_button.show()
+
+    def show_rows(self) -> None:
+        """The arguments of the state are known: show them."""
+        self._busy.hide()
+        self.message.hide()
+        self._show_values()
+
+    def show_warnings(self, group: str, texts: list[str]) -> None:
+        """Show warnings in place of those that this group had."""
+        for index in reversed(range(self._warnings.count())):
+            widget = self._warnings.itemAt(index).widget()
+            if widget.property("group") == group:
+                self._warnings.takeAt(index)
+                widget.deleteLater()
+        for text in texts:
+            label = _label("warning")
+            label.setProperty("group", group)
+            label.setText(_with_icon(text, "/mIconWarning.svg"))
+            label.show()
+            self._warnings.addWidget(label)
+
+    def warnings(self) -> list[str]:
+        """The warnings as they are shown, as HTML."""
+        return [self._warnings.itemAt(index).widget().text() for index in range(self._warnings.count())]
+
+    def _show_values(self) -> None:
+        if self.state.arguments is None:
+            self.raw.show_values(self.state.given)
+            return
+        self._replace_grid()
+        grid = QGridLayout(self._grid_holder)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setColumnStretch(1, 1)
+        grid.setVerticalSpacing(4)
+        self._rows = [ArgumentRow(argument, self.state, self._edited) for argument in self.state.arguments]
+        for number, row in enumerate(self._rows):
+            row.add_to(grid, 2 * number)
+        for number, (name, value) in enumerate(self.state.undeclared.items(), 2 * len(self._rows)):
+            for column, widget in enumerate(undeclared_row(name, value, lambda _=False, name=name: self._remove(name))):
+                grid.addWidget(widget, number, column)
+        if not self._rows:
+            self._show_message(tr("This model has no arguments."))
+        self._show_reset_all()
+
+    def _replace_grid(self) -> None:
+        holder = QWidget()
+        self._layout.replaceWidget(self._grid_holder, holder)
+        self._grid_holder.hide()
+        self._grid_holder.deleteLater()
+        self._grid_holder = holder
+        self._rows = []
+
+    def _clear(self) -> None:
+        self._replace_grid()
+        for widget in (
+            self._busy,
+            self.raw,
+            self.details_button,
+            self.retry_button,
+            self.reset_button,
+            self.summary,
+            self.device,
+        ):
+            widget.hide()
+        for group in ("raster", "libraries"):
+            self.show_warnings(group, [])
+
+    def _show_message(self, text: str, icon: str = "") -> None:
+        self.message.setText(_with_icon(text, icon) if icon else escape(text))
+        self.message.show()
+
+    def _buttons(self) -> QHBoxLayout:
+        self.details_button = _button("details", tr("Details…"), self._show_details)
+        self.retry_button = _button("retry", tr("Retry"), lambda: self._retry())
+        self.reset_button = _button("reset_all", tr("Reset all"), self._reset_all)
+        layout = QHBoxLayout()
+        for button in (self.details_button, self.retry_button, self.reset_button):
+            layout.addWidget(button)
+        layout.insertStretch(2)
+        return layout
+
+    def _show_details(self) -> None:
+        dialog = QDialog(self)
+        dialog.setWindowTitle(tr("Details"))
+        dialog.resize(800, 450)
+        text = QPlainTextEdit(self._details)
+        text.setReadOnly(True)
+        text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        buttons.rejected.connect(dialog.reject)
+        layout = QVBoxLayout(dialog)
+        layout.addWidget(text)
+        layout.addWidget(buttons)
+        dialog.exec()
+
+    def _show_reset_all(self) -> None:
+        changed = any(self.state.is_changed(argument) for argument in self.state.arguments or ())
+        self.reset_button.setVisible(changed or bool(self.state.undeclared))
+
+    def _edited(self) -> None:
+        self._show_reset_all()
+        self._changed()
+
+    def _reset_all(self) -> None:
+        self.state.reset_all()
+        self._show_values()
+        self._changed()
+
+    def _remove(self, name: str) -> None:
+        self.state.reset(name)
+        self._show_values()
+        self._changed()
+
+    def _raw_changed(self, values: dict[str, str]) -> None:
+        self.state.replace(values)
+        self._changed()
+
+
+def _label(name: str) -> QLabel:
+    label = QLabel()
+    label.setObjectName(name)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+    label.hide()
+    return label
+
+
+def _button(name: str, text: str, clicked: Callable[[], None]) -> QPushButton:
+    button = QPushButton(text)
+    button.setObjectName(name)
+    button.clicked.connect(lambda _=False: clicked())
+    button.hide()
+    return button
+
+
+def _with_icon(text: str, icon: str) -> str:
+    path = QgsApplication.iconPath(icon.lstrip("/"))
+    return f'<table><tr><td><img src="{path}" width="16" height="16">&nbsp;</td><td>{escape(text)}</td></tr></table>'

@@ -1,0 +1,127 @@
+"""Reads packages and rasters for the widgets; QGIS never waits for it."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+
+from qgis.core import QgsProcessingException
+from qgis.PyQt.QtCore import pyqtSignal
+
+from ...algorithms import consent, settings
+from ...inference import description
+from ...inference.description import Description
+from ...inference.environment import Environment, inspect_environment
+from ...inference.errors import Cancelled, InferenceError
+from ...inference.feedback import stop_if_canceled
+from ...inference.gdal_raster import GdalRaster
+from ...inference.package import ModelDefinition, open_package
+from ...inference.raster_function import Hosting
+from ...inference.requirements import Requirement, requirements_of
+from ...inference.suitability import doubts
+from ...inference.translation import tr
+from ..background import Background, Lines, Tell
+
+
+@dataclass(frozen=True)
+class RasterChoice:
+    """A raster to compare with the model: where GDAL finds it, the layer's CRS as WKT (None for its own), cell size."""
+
+    path: str
+    crs: str | None
+    cell_size: float | None = None
+
+
+class PackageReader(Background):
+    """Reads one package and looks at one raster at a time; a new request cancels the one before."""
+
+    opened = pyqtSignal(object)
+    """The Package, before any code of it has run."""
+    described = pyqtSignal(object)
+    """Its Description."""
+    environment_known = pyqtSignal(object, object)
+    """Hosting and Environment of the Python that would run it."""
+    failed = pyqtSignal(str, str)
+    """A message, and details such as a traceback."""
+    raster_checked = pyqtSignal(list)
+    """Sentences about how the raster differs from what the model is likely to want."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reading: int | None = None
+        self._checking: int | None = None
+
+    def read(self, path: str, again: bool = False, run_code: bool = True) -> None:
+        """Read a package.
+
+        Args:
+            path: A .dlpk, .emd or folder.
+            again: Whether to run its code even where its answers are known.
+            run_code: Whether to go on after `opened`.
+        """
+        self.drop(self._reading)
+        self._reading = self.start(lambda tell, feedback: self._read(path, again, run_code, tell, feedback))
+
+    def check_raster(self, definition: ModelDefinition, choice: RasterChoice) -> None:
+        """Compare a raster with a model."""
+
+        def work(tell: Tell, feedback: Lines) -> None:  # noqa: ARG001 - GDAL cannot be cancelled
+            found = _doubts(definition, choice)
+            tell(lambda: self.raster_checked.emit(found))
+
+        self.drop(self._checking)
+        self._checking = self.start(work)
+
+    def _read(self, path: str, again: bool, run_code: bool, tell: Tell, feedback: Lines) -> None:
+        try:
+            self._tell_all(path, again, run_code, tell, feedback)
+        except Cancelled:
+            raise
+        except (InferenceError, QgsProcessingException) as error:
+            message = str(error)
+            details = "\n".join([*feedback.lines, getattr(error, "details", "")]).strip()
+            tell(lambda: self.failed.emit(message, details))
+        except Exception as error:  # noqa: BLE001 - a thread has nobody else to tell
+            message = tr("Unexpected error: {kind}: {error}", kind=type(error).__name__, error=error)
+            details = traceback.format_exc()
+            tell(lambda: self.failed.emit(message, details))
+
+    def _tell_all(self, path: str, again: bool, run_code: bool, tell: Tell, feedback: Lines) -> None:
+        package = open_package(path, lambda: stop_if_canceled(feedback), quick=True)
+        tell(lambda: self.opened.emit(package))
+        if not run_code:
+            return
+        hosting = settings.hosting()
+        known = None if again else description.recall(package.sha256)
+        described = known or _asked(path, hosting, feedback)
+        tell(lambda: self.described.emit(described))
+        environment = _environment(hosting, requirements_of(package).libraries, feedback)
+        tell(lambda: self.environment_known.emit(hosting, environment))
+
+
+def _asked(path: str, hosting: Hosting, feedback: Lines) -> Description:
+    """Run the package's code; consent to it goes by its true hash."""
+    package = open_package(path, lambda: stop_if_canceled(feedback))
+    consent.require(package, hosting.sandbox, feedback)
+    return description.describe(package, hosting, feedback)
+
+
+def _doubts(definition: ModelDefinition, choice: RasterChoice) -> list[str]:
+    try:
+        raster = GdalRaster(choice.path, choice.cell_size, choice.crs)
+    except InferenceError:
+        return []  # whether it can be opened is the raster parameter's own question
+    grid = raster.grid
+    raster.close()
+    return doubts(definition, grid)
+
+
+_environments: dict[tuple[object, ...], Environment] = {}
+
+
+def _environment(hosting: Hosting, libraries: tuple[Requirement, ...], feedback: Lines) -> Environment:
+    """What the inference Python offers; asked once as long as QGIS runs, but again where something was missing."""
+    key = (hosting.interpreter.path, hosting.processor, libraries)
+    if key not in _environments or _environments[key].missing:
+        _environments[key] = inspect_environment(hosting, libraries, feedback)
+    return _environments[key]

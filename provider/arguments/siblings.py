@@ -1,0 +1,112 @@
+"""Finds the other parameters of a dialog, and what they hold: in the toolbox, the batch table and the modeler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from qgis.core import Qgis, QgsProcessingParameterDefinition, QgsProject
+from qgis.gui import QgsProcessingParameterWidgetContext
+from qgis.PyQt.QtWidgets import QWidget
+
+from ...algorithms.raster_input import raster_choice
+from .reading import RasterChoice
+
+
+class Siblings:
+    """The wrappers beside one of ours.
+
+    Attributes:
+        facade: Our own wrapper as QGIS holds it; None until it is known.
+    """
+
+    def __init__(self, parameter: QgsProcessingParameterDefinition) -> None:
+        """Remember which parameters are looked at: those that the parameter's metadata name."""
+        self._name = parameter.name()
+        self._names: dict[str, str] = dict(parameter.metadata().get("widget_wrapper", {}))
+        self._found: dict[str, Any] = {}
+        self.facade: Any = None
+
+    def join(self, wrappers: Iterable[Any]) -> None:
+        """Take over the wrappers of the dialog."""
+        self._found = {wrapper.parameterDefinition().name(): wrapper for wrapper in wrappers}
+        self.facade = self._found.get(self._name)
+
+    def watch(self, role: str, changed: Callable[[], None]) -> None:
+        """Have a function called when the parameter of this role changes."""
+        wrapper = self._wrapper(role)
+        if wrapper is not None:
+            wrapper.widgetValueHasChanged.connect(lambda _: changed())
+
+    def model(self) -> str:
+        """The path of the package; empty when none is chosen."""
+        wrapper = self._wrapper("model")
+        value = wrapper.parameterValue() if wrapper is not None else ""
+        return value if isinstance(value, str) else ""
+
+    def raster(self) -> RasterChoice | None:
+        """The raster that is chosen, at the cell size that is chosen; None when there is none that GDAL may open."""
+        wrapper = self._wrapper("raster")
+        found = raster_choice(wrapper.parameterValue(), QgsProject.instance()) if wrapper is not None else None
+        if found is None:
+            return None
+        wrapper = self._wrapper("cell_size")
+        size = wrapper.parameterValue() if wrapper is not None else None
+        return RasterChoice(*found, float(size) if isinstance(size, (int, float)) and size > 0 else None)
+
+    def tell(self) -> None:
+        """Our value has changed."""
+        if self.facade is not None:
+            self.facade.widgetValueHasChanged.emit(self.facade)
+
+    def _wrapper(self, role: str) -> Any:  # noqa: ANN401 - a wrapper of QGIS
+        return self._found.get(self._names.get(role, ""))
+
+
+class ModelerSiblings:
+    """The same in the modeler, which tells a wrapper only the model and the child, and keeps no list."""
+
+    def __init__(self, parameter: QgsProcessingParameterDefinition, container: QWidget) -> None:
+        self._model_name = str(parameter.metadata().get("widget_wrapper", {}).get("model", ""))
+        self._container = container
+        self.context: QgsProcessingParameterWidgetContext | None = None
+
+    def model(self) -> str | None:
+        """The path of the package; None where it is decided when the model runs."""
+        widget = self._widget()
+        return _static(widget.value()) if widget is not None else self._saved()
+
+    def watch(self, changed: Callable[[], None]) -> bool:
+        """Have a function called when the package changes; False while the dialog is not complete."""
+        widget = self._widget()
+        if widget is None:
+            return False
+        widget.changed.connect(changed)
+        return True
+
+    def _widget(self) -> Any:  # noqa: ANN401 - a widget of QGIS
+        """The modeler's own widget of the package: the dialog around us keeps all of them by name."""
+        parent = self._container.parentWidget()
+        while parent is not None:
+            wrappers = getattr(parent, "wrappers", None)
+            if isinstance(wrappers, dict) and self._model_name in wrappers:
+                return wrappers[self._model_name]
+            parent = parent.parentWidget()
+        return None
+
+    def _saved(self) -> str | None:
+        """What the model holds for the child that is edited."""
+        if self.context is None or self.context.model() is None or not self.context.modelChildAlgorithmId():
+            return ""
+        child = self.context.model().childAlgorithm(self.context.modelChildAlgorithmId())
+        return _static(child.parameterSources().get(self._model_name, ""))
+
+
+def _static(source: object) -> str | None:
+    sources = source if isinstance(source, list) else [source]
+    if len(sources) != 1:
+        return None
+    if not hasattr(sources[0], "source"):
+        return str(sources[0] or "")
+    is_static = sources[0].source() == Qgis.ProcessingModelChildParameterSource.StaticValue
+    return str(sources[0].staticValue() or "") if is_static else None

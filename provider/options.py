@@ -1,0 +1,193 @@
+"""The page in QGIS's options, under Processing: which Python runs packages, on what, and where the cache lies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from qgis.gui import QgsFileWidget, QgsOptionsPageWidget, QgsOptionsWidgetFactory
+from qgis.PyQt.QtCore import QCoreApplication, Qt
+from qgis.PyQt.QtGui import QIcon
+from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
+
+from ..algorithms import settings
+from ..algorithms.settings import PROCESSORS, Options
+from ..inference import cache, interpreter
+from ..inference.environment import Environment, inspect_environment
+from ..inference.errors import InferenceError
+from ..inference.feedback import Feedback
+from ..inference.raster_function import Hosting
+from ..inference.translation import tr
+from .background import Background, Tell
+
+ICON = Path(__file__).parent.parent / "resources" / "icons" / "provider.svg"
+MOST_WORKERS = 64
+
+
+class OptionsPage(QgsOptionsPageWidget):
+    """The options; nothing is saved before `apply`."""
+
+    def __init__(self, parent: QWidget | None) -> None:
+        super().__init__(parent)
+        self.setObjectName("deepLearningPackagesOptions")
+        options = settings.load()
+        self._background = Background()
+        self.destroyed.connect(self._background.drop_all)
+        self.python = _file_widget(options.python, QgsFileWidget.StorageMode.GetFile, tr("the Python of QGIS"))
+        self.report = QLabel()
+        self.report.setWordWrap(True)
+        self.report.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.processor = QComboBox()
+        self.processor.addItems(PROCESSORS)
+        self.processor.setCurrentText(options.processor)
+        self.workers = QSpinBox()
+        self.workers.setRange(0, MOST_WORKERS)
+        self.workers.setSpecialValueText(tr("one for each GPU, or one"))
+        self.workers.setValue(options.workers)
+        self.cache = _file_widget(options.cache, QgsFileWidget.StorageMode.GetDirectory, str(_platform_cache(options)))
+        self.size = QLabel()
+        self._lay_out()
+        self._measure()
+
+    def apply(self) -> None:
+        """Save; QGIS calls this when the user accepts."""
+        settings.save(self._options())
+
+    def check(self) -> None:
+        """Ask the chosen Python what it offers."""
+        self.report.setText(tr("Asking…"))
+        options = self._options()
+
+        def work(tell: Tell, feedback: Feedback) -> None:
+            try:
+                hosting = settings.hosting(options=options)
+                text = described(hosting, inspect_environment(hosting, (), feedback, with_torch=True))
+            except InferenceError as error:
+                text = str(error)
+            tell(lambda: self.report.setText(text))
+
+        self._background.start(work)
+
+    def clear(self) -> None:
+        """Empty the cache."""
+        try:
+            cache.clear()
+        except InferenceError as error:
+            self.size.setText(str(error))
+            return
+        self._measure()
+
+    def _options(self) -> Options:
+        return Options(
+            self.python.filePath().strip(), self.processor.currentText(), self.workers.value(), self.cache.filePath().strip()
+        )
+
+    def _measure(self) -> None:
+        self.size.setText(tr("Measuring…"))
+
+        def work(tell: Tell, feedback: Feedback) -> None:  # noqa: ARG001
+            try:
+                text = tr("{folder} holds {size:.1f} MiB of unpacked packages and notes.", folder=cache.cache_folder(),
+                          size=cache.size() / 2**20)  # fmt: skip
+            except InferenceError as error:
+                text = str(error)
+            tell(lambda: self.size.setText(text))
+
+        self._background.start(work)
+
+    def _lay_out(self) -> None:
+        form = QFormLayout()
+        form.addRow(tr("Inference Python"), _beside(self.python, _button(tr("Check"), "check", self.check)))
+        form.addRow("", _note(tr("A Python program or an environment's folder that has what packages import, usually torch; "
+                                 "an ArcGIS Pro environment's python.exe will do.")))  # fmt: skip
+        form.addRow("", _overridden(interpreter.VARIABLE))
+        form.addRow("", self.report)
+        form.addRow(tr("Processor, where a run says AUTO"), self.processor)
+        form.addRow(tr("Inference processes"), self.workers)
+        form.addRow(tr("Cache folder"), _beside(self.cache, _button(tr("Clear"), "clear", self.clear)))
+        form.addRow("", self.size)
+        form.addRow("", _overridden(cache.VARIABLE))
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addStretch()
+
+
+class OptionsFactory(QgsOptionsWidgetFactory):
+    """Puts the page into QGIS's options."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTitle(tr("Deep Learning Packages"))
+        self.setKey("deep_learning_packages")
+
+    def icon(self) -> QIcon:
+        """Icon in the list of pages."""
+        return QIcon(str(ICON))
+
+    def path(self) -> list[str]:
+        """Under Processing, as QGIS calls it in the user's language."""
+        return [QCoreApplication.translate("ProcessingPlugin", "Processing")]
+
+    def createWidget(self, parent: QWidget | None) -> QgsOptionsPageWidget:
+        """The page."""
+        return OptionsPage(parent)
+
+
+def described(hosting: Hosting, environment: Environment) -> str:
+    """What a check tells, as HTML."""
+    chosen = hosting.interpreter
+    lines = [tr("Python {version}: {path}, {origin}", version=environment.python, path=chosen.path, origin=chosen.origin)]
+    if environment.torch is None:
+        lines.append(tr("torch cannot be imported: {error}", error=environment.torch_error))
+    else:
+        lines.append(tr("torch {version}, CUDA {cuda}", version=environment.torch, cuda=environment.cuda or tr("none")))
+    lines.append(tr("GPUs: {names}", names=", ".join(environment.gpus) or tr("none")))
+    device = environment.device
+    told = tr("{name}, because {reason}", name=device.name, reason=device.reason) if device else environment.device_error
+    lines.append(tr("Device: {device}", device=told))
+    lines.append(tr("Sandbox: {description}", description=hosting.sandbox.description))
+    return "\n".join(lines)
+
+
+def _platform_cache(options: Options) -> Path:
+    return cache.platform_folder() if options.cache else cache.cache_folder()
+
+
+def _file_widget(path: str, mode: QgsFileWidget.StorageMode, placeholder: str) -> QgsFileWidget:
+    widget = QgsFileWidget()
+    widget.setStorageMode(mode)
+    widget.setFilePath(path)
+    widget.lineEdit().setPlaceholderText(placeholder)
+    return widget
+
+
+def _button(text: str, name: str, clicked: Callable[[], None]) -> QPushButton:
+    button = QPushButton(text)
+    button.setObjectName(name)
+    button.clicked.connect(lambda _=False: clicked())
+    return button
+
+
+def _beside(*widgets: QWidget) -> QHBoxLayout:
+    layout = QHBoxLayout()
+    for widget in widgets:
+        layout.addWidget(widget)
+    return layout
+
+
+def _note(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setWordWrap(True)
+    font = label.font()
+    font.setPointSizeF(font.pointSizeF() * 0.9)
+    label.setFont(font)
+    return label
+
+
+def _overridden(variable: str) -> QLabel:
+    """A note that an environment variable counts more; hidden while it is not set."""
+    named = os.environ.get(variable)
+    note = _note(tr("{variable} is set to {path}, which counts more.", variable=variable, path=named))
+    note.setVisible(bool(named))
+    return note

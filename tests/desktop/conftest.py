@@ -1,0 +1,74 @@
+"""Switches the plugin on in the QGIS that runs these tests, and opens the sample image."""
+
+from __future__ import annotations
+
+import pytest
+from desktop import SAMPLE, every_kind, wait
+from qgis import processing
+from qgis.core import QgsProject, QgsRasterLayer, QgsSettings
+from qgis.PyQt import sip
+from qgis.PyQt.QtWidgets import QApplication
+from qgis.utils import iface, loadPlugin, plugins, startPlugin, updateAvailablePlugins
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plugin():
+    QgsSettings().setValue("Processing/Configuration/PREFER_FILENAME_AS_LAYER_NAME", False)
+    updateAvailablePlugins()
+    if "deep_learning_packages" not in plugins:
+        assert loadPlugin("deep_learning_packages")
+        assert startPlugin("deep_learning_packages")
+    iface.mainWindow().resize(1280, 800)
+    return plugins["deep_learning_packages"]
+
+
+@pytest.fixture
+def image():
+    """The sample image as the project's only layer."""
+    project = QgsProject.instance()
+    project.clear()
+    layer = QgsRasterLayer(str(SAMPLE / "tree_crowns.tif"), "tree_crowns")
+    project.addMapLayer(layer)
+    iface.mapCanvas().setExtent(layer.extent())
+    return layer
+
+
+@pytest.fixture
+def kinds(tmp_path):
+    return every_kind(tmp_path / "kinds")
+
+
+@pytest.fixture
+def open_dialog(image):
+    """Open the toolbox dialog of an algorithm; closed after the test."""
+    opened = []
+
+    def open_(parameters=None, algorithm="dlpk:detectobjects"):
+        dialog = processing.createAlgorithmDialog(algorithm, {key: str(value) for key, value in (parameters or {}).items()})
+        dialog.resize(900, 900)
+        dialog.show()
+        opened.append(dialog)
+        return dialog
+
+    yield open_
+    for dialog in opened:
+        if not sip.isdeleted(dialog):
+            dialog.close()
+            dialog.deleteLater()
+    QApplication.processEvents()
+
+
+@pytest.fixture
+def rows():
+    """Wait for the editors of arguments in a widget; by argument."""
+    from qgis.PyQt.QtWidgets import QWidget
+
+    def find(widget):
+        found = [each for each in widget.findChildren(QWidget) if each.objectName().startswith("argument_")]
+        return {each.objectName()[len("argument_") :]: each for each in found if each.isVisible()}
+
+    def wait_for(widget, seconds=30.0):
+        wait(lambda: find(widget), seconds)
+        return find(widget)
+
+    return wait_for

@@ -1,0 +1,212 @@
+"""The toolbox dialog in the real QGIS: rows, warnings, failures, a whole run."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+from desktop import SAMPLE, SLOW, Stalls, every_kind, pause, picture, wait
+from packages import make_package
+from qgis import processing
+from qgis.core import Qgis, QgsProject
+from qgis.PyQt import sip
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtTest import QTest
+from qgis.PyQt.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QLineEdit, QProgressBar, QPushButton, QSpinBox
+from qgis.utils import iface
+from rasters import write_raster
+
+
+def wrapper(dialog, name):
+    return dialog.mainWidget().wrappers[name]
+
+
+def value(dialog):
+    return wrapper(dialog, "ARGUMENTS").parameterValue()
+
+
+def visible(dialog, kind, name):
+    return next((each for each in dialog.findChildren(kind) if each.objectName() == name and each.isVisible()), None)
+
+
+def type_into(spin_box, text):
+    spin_box.selectAll()
+    QTest.keyClicks(spin_box, text)
+    QTest.keyClick(spin_box, Qt.Key.Key_Return)
+
+
+def test_pick_change_run(open_dialog, rows):
+    """A user picks the sample package, changes two things and runs: the layer is in the project, named and styled."""
+    dialog = open_dialog()
+    wrapper(dialog, "MODEL").wrappedWidget().setFilePath(str(SAMPLE / "tree_crowns.dlpk"))
+    editors = rows(dialog)
+    assert list(editors) == ["padding", "threshold", "nms_overlap", "batch_size"]
+    assert "Tree crowns" in visible(dialog, QLabel, "summary").text()
+    type_into(editors["threshold"], "0.5")
+    wrapper(dialog, "NMS").wrappedWidget().setChecked(True)
+    wait(lambda: visible(dialog, QLabel, "device"))
+    picture(dialog, "dialog")
+    assert json.loads(value(dialog)) == {"threshold": 0.5}
+    dialog.runAlgorithm()
+    wait(lambda: len(QgsProject.instance().mapLayers()) == 2, 120)
+    layer = next(layer for layer in QgsProject.instance().mapLayers().values() if layer.type() == Qgis.LayerType.Vector)
+    assert layer.name() == "Tree crowns"
+    assert layer.featureCount() > 50
+    assert [category.label() for category in layer.renderer().categories()] == ["Tree"]
+    assert layer.renderer().categories()[0].symbol().symbolLayer(1).strokeColor().name() == "#4caf50"
+    assert "Confidence" in layer.mapTipTemplate()
+    assert "sha256" in layer.metadata().abstract()
+    dialog.hide()
+    iface.mapCanvas().setExtent(layer.extent())
+    iface.mapCanvas().refresh()
+    wait(lambda: not iface.mapCanvas().isDrawing(), 30)
+    pause(1.0)
+    picture(iface.mainWindow(), "result")
+    picture(iface.mapCanvas(), "result_map")
+
+
+def test_every_kind(open_dialog, rows, kinds):
+    """Each kind of argument has its editor, with the limits of its domain; what is typed arrives."""
+    dialog = open_dialog({"MODEL": kinds})
+    editors = rows(dialog)
+    expected = {
+        "tile": QSpinBox, "padding": QDoubleSpinBox, "threshold": QDoubleSpinBox, "return_bboxes": QCheckBox,
+        "merge_policy": QComboBox, "text_prompt": QLineEdit, "seed": QLineEdit,
+    }  # fmt: skip
+    assert list(editors) == list(expected)
+    assert all(isinstance(editors[name], kind) for name, kind in expected.items())
+    assert (editors["tile"].minimum(), editors["tile"].maximum()) == (32, 1024)
+    assert [editors["merge_policy"].itemText(index) for index in range(3)] == ["mean", "max", "min"]
+    type_into(editors["tile"], "128")
+    editors["return_bboxes"].click()
+    editors["merge_policy"].setCurrentText("max")
+    QTest.keyClicks(editors["text_prompt"], "car, 'bus'; \"van\"")
+    given = {"tile": 128, "return_bboxes": True, "merge_policy": "max", "text_prompt": "car, 'bus'; \"van\""}
+    assert json.loads(value(dialog)) == given
+    picture(dialog, "every_kind")
+    type_into(editors["tile"], "256")
+    del given["tile"]
+    assert json.loads(value(dialog)) == given
+    next(each for each in dialog.findChildren(QPushButton) if each.objectName() == "reset_all").click()
+    assert value(dialog) == ""
+
+
+def test_values_stay_where_the_next_model_has_the_argument(open_dialog, rows, kinds):
+    dialog = open_dialog({"MODEL": kinds})
+    editors = rows(dialog)
+    type_into(editors["threshold"], "0.7")
+    type_into(editors["tile"], "64")
+    wrapper(dialog, "MODEL").wrappedWidget().setFilePath(str(SAMPLE / "tree_crowns.dlpk"))
+    wait(lambda: "nms_overlap" in rows(dialog))
+    assert json.loads(value(dialog)) == {"threshold": 0.7}
+    wrapper(dialog, "MODEL").wrappedWidget().setFilePath(str(kinds))
+    wait(lambda: "tile" in rows(dialog))
+    assert json.loads(value(dialog)) == {"threshold": 0.7, "tile": 64}
+
+
+def test_stored_value_comes_back(open_dialog, rows, kinds):
+    """As from history, in ArcGIS's own notation; a name that the model does not know is kept and shown."""
+    dialog = open_dialog({"MODEL": kinds, "ARGUMENTS": "threshold 0.6;text_prompt 'a;b';stranger 1"})
+    editors = rows(dialog)
+    assert editors["threshold"].value() == 0.6
+    assert editors["text_prompt"].text() == "a;b"
+    assert json.loads(value(dialog)) == {"threshold": 0.6, "text_prompt": "a;b", "stranger": "1"}
+    assert any("not an argument of this model" in label.text() for label in dialog.findChildren(QLabel))
+
+
+def test_warnings(open_dialog, rows, kinds, tmp_path):
+    """One band, 16 bit and too coarse: three sentences; and the missing library with the way to get it."""
+    raster = write_raster(tmp_path / "coarse.tif", np.zeros((1, 64, 64), np.uint16), (500000, 10, 0, 4000000, 0, -10))
+    function = kinds / "Function.py"
+    function.write_text(
+        "try:\n    import os\nexcept ImportError:\n    pass\n"
+        + function.read_text()
+        + "\ndef later():\n    import no_such_library\n"
+    )
+    dialog = open_dialog({"MODEL": kinds, "INPUT": raster})
+    rows(dialog)
+    wait(lambda: visible(dialog, QLabel, "device"))
+    warnings = [each.text() for each in dialog.findChildren(QLabel) if each.objectName() == "warning" and each.isVisible()]
+    for sentence in ("reads band 3, but the raster has 1", "uint16 pixels", "cell size of 10 m", "lacks no_such_library"):
+        assert any(sentence in warning for warning in warnings), (sentence, warnings)
+    picture(dialog, "warnings")
+    wrapper(dialog, "INPUT").setParameterValue(str(SAMPLE / "tree_crowns.tif"), dialog.processingContext())
+    wait(lambda: len([each for each in dialog.findChildren(QLabel) if each.objectName() == "warning" and each.isVisible()]) == 2)
+
+
+def test_broken_package(open_dialog, tmp_path, rows):
+    """Its message is in the widget, and QGIS is alive; mended, it can be read again."""
+    package = make_package(tmp_path / "broken", code="import json\nraise RuntimeError('the weights are damaged')\n")
+    dialog = open_dialog({"MODEL": package})
+    wait(lambda: visible(dialog, QPushButton, "retry"))
+    assert "the weights are damaged" in visible(dialog, QLabel, "message").text()
+    assert visible(dialog, QPushButton, "details")
+    picture(dialog, "broken")
+    every_kind(package)
+    visible(dialog, QPushButton, "retry").click()
+    assert "threshold" in rows(dialog)
+
+
+def test_slow_package_does_not_stop_qgis(open_dialog, rows, tmp_path):
+    """While a package takes three seconds to start, the event loop turns; the second time its rows are there at once."""
+    package = make_package(tmp_path / "slow", SLOW)
+    dialog = open_dialog()
+    pause(1.0)
+    began = time.monotonic()
+    with Stalls() as stalls:
+        wrapper(dialog, "MODEL").wrappedWidget().setFilePath(str(package))
+        wait(lambda: any(bar.isVisible() and bar.maximum() == 0 for bar in dialog.findChildren(QProgressBar)))
+        rows(dialog)
+    assert time.monotonic() - began > 3
+    print(f"\nlongest stall of the event loop while a package was read: {stalls.longest * 1000:.0f} ms")
+    if "DLPK_STALLS" in os.environ:
+        with open(os.environ["DLPK_STALLS"], "a", encoding="utf-8") as file:
+            file.write(f"{stalls.longest * 1000:.0f} ms\n")
+    assert stalls.longest < 0.1
+    began = time.monotonic()
+    again = open_dialog({"MODEL": package})
+    rows(again)
+    assert time.monotonic() - began < 2
+
+
+def test_dialog_closed_while_it_reads(open_dialog, tmp_path):
+    """Nothing of it is left: no thread, no worker, no error."""
+    import threading
+
+    package = make_package(tmp_path / "slow", SLOW.replace("sleep(3)", "sleep(60)"))
+    before = threading.active_count()
+    dialog = open_dialog({"MODEL": package})
+    wait(lambda: threading.active_count() > before)
+    dialog.close()
+    dialog.deleteLater()
+    wait(lambda: threading.active_count() <= before, 10)
+
+
+@pytest.mark.parametrize("path", ["/nowhere/model.dlpk", "/"])
+def test_no_package_there(open_dialog, path):
+    dialog = open_dialog({"MODEL": path})
+    wait(lambda: "There is no deep learning package at" in visible(dialog, QLabel, "message").text())
+
+
+def test_close_and_reopen_many_times(image, rows):
+    """Wrappers do not pile up."""
+    from deep_learning_packages.provider.arguments.wrapper import alive
+
+    def reopen():
+        dialog = processing.createAlgorithmDialog("dlpk:detectobjects", {"MODEL": str(SAMPLE / "tree_crowns.dlpk")})
+        dialog.show()
+        rows(dialog)
+        dialog.close()
+        sip.delete(dialog)
+        del dialog
+        gc.collect()
+
+    reopen()
+    count = len(alive)
+    for _ in range(5):
+        reopen()
+    assert len(alive) <= count
