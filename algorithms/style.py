@@ -25,7 +25,7 @@ from ..inference.translation import tr
 
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 """For classes without a colour of their own: Okabe and Ito's, which people with colour blindness can tell apart."""
-FAINTEST, FULL = 50, 100
+FAINTEST, FULL = 55, 100
 """Opacity in per cent at the lowest and the highest confidence."""
 MAXIMUM_CATEGORIES = 500
 CASING = "#d0ffffff"
@@ -113,11 +113,11 @@ def _symbol(geometry_type: Qgis.GeometryType, color: QColor, opacity: QgsPropert
             {
                 "color": fill.name(QColor.NameFormat.HexArgb),
                 "outline_color": CASING,
-                "outline_width": "0.9",
+                "outline_width": "1.1",
                 "joinstyle": "miter",
             }
         )
-        outline = QgsFillSymbol.createSimple({"style": "no", "outline_color": color.name(), "outline_width": "0.5"})
+        outline = QgsFillSymbol.createSimple({"style": "no", "outline_color": color.name(), "outline_width": "0.6"})
         symbol.appendSymbolLayer(outline.takeSymbolLayer(0))
     if opacity is not None:
         symbol.setDataDefinedProperty(QgsSymbol.Property.Opacity, opacity)

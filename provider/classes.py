@@ -123,19 +123,18 @@ class ClassesWrapper(QgsAbstractProcessingParameterWidgetWrapper):
     def __init__(self, parameter: QgsProcessingParameterDefinition, kind: QgsProcessingGui.WidgetType) -> None:
         super().__init__(parameter, kind)
         self._siblings = Siblings(parameter)
-        self._label = (
-            "" if kind != QgsProcessingGui.WidgetType.Standard else tr("{name} [optional]", name=parameter.description())
-        )
+        self._label = tr("{name} [optional]", name=parameter.description())
         self._edit = ClassesEdit(self._siblings.tell, self._model)
+        self._edit.destroyed.connect(self._siblings.release)
         keep(self)
 
     def createWidget(self) -> QWidget:
         """The edit in a container, as QGIS may wrap what is returned anew."""
         return in_container(self._edit)
 
-    def createLabel(self) -> QLabel | None:
-        """What stands above it in the dialog."""
-        return QLabel(self._label) if self._label else None
+    def createLabel(self) -> QLabel:
+        """What stands above it."""
+        return QLabel(self._label)
 
     def setWidgetValue(self, value: object, context: QgsProcessingContext) -> None:  # noqa: ARG002
         """Show a stored value."""
@@ -162,7 +161,7 @@ class ClassesModelerWrapper(ClassesWrapper):
 
     def setWidgetContext(self, context: QgsProcessingParameterWidgetContext) -> None:
         """The model and the child that is edited."""
-        self._in_modeler.context = context
+        self._in_modeler.set_context(context)
 
     def _model(self) -> str | None:
         return self._in_modeler.model()

@@ -7,7 +7,7 @@ unset QGIS_CUSTOM_CONFIG_PATH QT_QPA_PLATFORM
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export DLPK_CACHE=$work/cache DLPK_DESKTOP_STATUS=$work/status DLPK_DESKTOP_TESTS=$root/tests/desktop
-export DLPK_PICTURES=${DLPK_PICTURES:-$root/build/pictures} DLPK_DESKTOP_ARGUMENTS="${*:-}"
+export DLPK_PICTURES=${DLPK_PICTURES:-$root/build/pictures} DLPK_DESKTOP_ARGUMENTS="${*@Q}"
 export HOME=$work XDG_RUNTIME_DIR=$work
 mkdir -p "$work/profiles/profiles/default/QGIS"
 if [ -n "${DLPK_THEME:-}" ]; then

@@ -40,7 +40,7 @@ class ArgumentsController:
             find_raster: The raster to compare the model with, if one is chosen.
         """
         self._changed, self._find_raster = changed, find_raster
-        self._path: str | None = None
+        self._path: str | None = ""
         self._package: Package | None = None
         self._reader = PackageReader()
         self._reader.opened.connect(self._opened)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from html import escape
 
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import Qt
@@ -27,6 +26,8 @@ from .raw import RawEditor
 from .rows import ArgumentRow, undeclared_row
 from .state import ArgumentState
 
+WARNING, CRITICAL = "/mIconWarning.svg", "/mTaskTerminated.svg"
+
 
 class ArgumentsPanel(QWidget):
     """Shows an ArgumentState and lets the user change it.
@@ -49,7 +50,8 @@ class ArgumentsPanel(QWidget):
         self._rows: list[ArgumentRow] = []
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
-        self.summary, self.message, self.device = _label("summary"), _label("message"), _label("device")
+        self.summary, self.device, self.message = _label("summary"), _label("device"), Notice("message")
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._warnings = QVBoxLayout()
         self._busy = QProgressBar()
         self._busy.setRange(0, 0)
@@ -85,21 +87,21 @@ class ArgumentsPanel(QWidget):
         """
         self.state.forget()
         self._clear()
-        self._show_message(text)
+        self.message.show_text(text)
         self.raw.setVisible(raw)
         self.raw.show_values(self.state.given)
 
     def show_busy(self) -> None:
         """A package is being read."""
         self._clear()
-        self._show_message(tr("Reading the package…"))
+        self.message.show_text(tr("Reading the package…"))
         self._busy.show()
 
     def show_failure(self, message: str, details: str) -> None:
         """A package cannot be read."""
         self.state.forget()
         self._clear()
-        self._show_message(message, "/mIconCritical.svg")
+        self.message.show_text(message, CRITICAL)
         self._details = details
         self.details_button.setVisible(bool(details))
         self.retry_button.show()
@@ -118,15 +120,10 @@ class ArgumentsPanel(QWidget):
                 self._warnings.takeAt(index)
                 widget.deleteLater()
         for text in texts:
-            label = _label("warning")
-            label.setProperty("group", group)
-            label.setText(_with_icon(text, "/mIconWarning.svg"))
-            label.show()
-            self._warnings.addWidget(label)
-
-    def warnings(self) -> list[str]:
-        """The warnings as they are shown, as HTML."""
-        return [self._warnings.itemAt(index).widget().text() for index in range(self._warnings.count())]
+            notice = Notice("warning")
+            notice.setProperty("group", group)
+            notice.show_text(text, WARNING)
+            self._warnings.addWidget(notice)
 
     def _show_values(self) -> None:
         if self.state.arguments is None:
@@ -144,7 +141,7 @@ class ArgumentsPanel(QWidget):
             for column, widget in enumerate(undeclared_row(name, value, lambda _=False, name=name: self._remove(name))):
                 grid.addWidget(widget, number, column)
         if not self._rows:
-            self._show_message(tr("This model has no arguments."))
+            self.message.show_text(tr("This model has no arguments."))
         self._show_reset_all()
 
     def _replace_grid(self) -> None:
@@ -169,10 +166,6 @@ class ArgumentsPanel(QWidget):
             widget.hide()
         for group in ("raster", "libraries"):
             self.show_warnings(group, [])
-
-    def _show_message(self, text: str, icon: str = "") -> None:
-        self.message.setText(_with_icon(text, icon) if icon else escape(text))
-        self.message.show()
 
     def _buttons(self) -> QHBoxLayout:
         self.details_button = _button("details", tr("Details…"), self._show_details)
@@ -226,7 +219,7 @@ def _label(name: str) -> QLabel:
     label.setObjectName(name)
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.MinimumExpanding)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     label.hide()
     return label
 
@@ -239,6 +232,22 @@ def _button(name: str, text: str, clicked: Callable[[], None]) -> QPushButton:
     return button
 
 
-def _with_icon(text: str, icon: str) -> str:
-    path = QgsApplication.iconPath(icon.lstrip("/"))
-    return f'<table><tr><td><img src="{path}" width="16" height="16">&nbsp;</td><td>{escape(text)}</td></tr></table>'
+class Notice(QWidget):
+    """A text, with a sign before it where it is more than information."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._icon, self.label = QLabel(), _label(name)
+        self.label.show()
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
+        layout.addWidget(self.label, 1)
+
+    def show_text(self, text: str, icon: str = "") -> None:
+        """Show a text; `icon` is one of QGIS's themes'."""
+        self.label.setText(text)
+        self._icon.setVisible(bool(icon))
+        if icon:
+            self._icon.setPixmap(QgsApplication.getThemeIcon(icon).pixmap(16, 16))
+        self.show()

@@ -32,6 +32,11 @@ class Siblings:
         self._found = {wrapper.parameterDefinition().name(): wrapper for wrapper in wrappers}
         self.facade = self._found.get(self._name)
 
+    def release(self) -> None:
+        """Let go of the wrappers: they would otherwise live as long as their own signals, which is for ever."""
+        self._found.clear()
+        self.facade = None
+
     def watch(self, role: str, changed: Callable[[], None]) -> None:
         """Have a function called when the parameter of this role changes."""
         wrapper = self._wrapper(role)
@@ -69,20 +74,18 @@ class ModelerSiblings:
     def __init__(self, parameter: QgsProcessingParameterDefinition, container: QWidget) -> None:
         self._model_name = str(parameter.metadata().get("widget_wrapper", {}).get("model", ""))
         self._container = container
-        self.context: QgsProcessingParameterWidgetContext | None = None
+        self._saved: str | None = ""
+
+    def set_context(self, context: QgsProcessingParameterWidgetContext) -> None:
+        """Look up what the model holds for the child that is edited; the model may be gone later."""
+        if context.model() is not None and context.modelChildAlgorithmId():
+            child = context.model().childAlgorithm(context.modelChildAlgorithmId())
+            self._saved = _static(child.parameterSources().get(self._model_name, ""))
 
     def model(self) -> str | None:
         """The path of the package; None where it is decided when the model runs."""
         widget = self._widget()
-        return _static(widget.value()) if widget is not None else self._saved()
-
-    def watch(self, changed: Callable[[], None]) -> bool:
-        """Have a function called when the package changes; False while the dialog is not complete."""
-        widget = self._widget()
-        if widget is None:
-            return False
-        widget.changed.connect(changed)
-        return True
+        return self._saved if widget is None else _static(widget.value())
 
     def _widget(self) -> Any:  # noqa: ANN401 - a widget of QGIS
         """The modeler's own widget of the package: the dialog around us keeps all of them by name."""
@@ -93,13 +96,6 @@ class ModelerSiblings:
                 return wrappers[self._model_name]
             parent = parent.parentWidget()
         return None
-
-    def _saved(self) -> str | None:
-        """What the model holds for the child that is edited."""
-        if self.context is None or self.context.model() is None or not self.context.modelChildAlgorithmId():
-            return ""
-        child = self.context.model().childAlgorithm(self.context.modelChildAlgorithmId())
-        return _static(child.parameterSources().get(self._model_name, ""))
 
 
 def _static(source: object) -> str | None:

@@ -36,6 +36,7 @@ class DialogWrapper(QgsAbstractProcessingParameterWidgetWrapper):
         super().__init__(parameter, kind)
         self._siblings = Siblings(parameter)
         self._controller = ArgumentsController(self._siblings.tell, self._siblings.raster)
+        self._controller.panel.destroyed.connect(self._siblings.release)
         self._label = parameter.description()
         keep(self)
 
@@ -44,7 +45,7 @@ class DialogWrapper(QgsAbstractProcessingParameterWidgetWrapper):
         return in_container(self._controller.panel)
 
     def createLabel(self) -> QLabel:
-        """What stands above it."""
+        """What stands above it; the modeler cannot do without one."""
         return QLabel(self._label)
 
     def setWidgetValue(self, value: object, context: QgsProcessingContext) -> None:  # noqa: ARG002
@@ -74,23 +75,17 @@ class ModelerWrapper(DialogWrapper):
         self._in_modeler = ModelerSiblings(parameter, self._controller.panel)
 
     def createWidget(self) -> QWidget:
-        """As in the dialog; the package is looked up when the modeler has put its own dialog together."""
-        QTimer.singleShot(0, self._follow)
+        """As in the dialog. The modeler does not tell when the package changes, so it is looked at now and then."""
+        controller, siblings = self._controller, self._in_modeler
+        timer = QTimer(controller.panel)
+        timer.setInterval(TYPING_PAUSE)
+        timer.timeout.connect(lambda: controller.panel.isVisible() and controller.show_model(siblings.model()))
+        timer.start()
         return super().createWidget()
-
-    def createLabel(self) -> None:
-        """The modeler has its own."""
 
     def setWidgetContext(self, context: QgsProcessingParameterWidgetContext) -> None:
         """The model and the child that is edited."""
-        self._in_modeler.context = context
-
-    def _follow(self) -> None:
-        controller, siblings = self._controller, self._in_modeler
-        if controller.panel is None:
-            return
-        siblings.watch(lambda: controller.show_model(siblings.model(), TYPING_PAUSE))
-        controller.show_model(siblings.model())
+        self._in_modeler.set_context(context)
 
 
 class BatchWrapper(QgsAbstractProcessingParameterWidgetWrapper):
@@ -101,6 +96,7 @@ class BatchWrapper(QgsAbstractProcessingParameterWidgetWrapper):
         self._siblings = Siblings(parameter)
         self._label = parameter.description()
         self._cell = CellWidget(lambda _: self._siblings.tell(), self._open)
+        self._cell.destroyed.connect(self._siblings.release)
         keep(self)
 
     def createWidget(self) -> QWidget:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
+
 import pytest
 from desktop import SAMPLE, every_kind, wait
 from qgis import processing
@@ -20,6 +23,15 @@ def plugin():
         assert startPlugin("deep_learning_packages")
     iface.mainWindow().resize(1280, 800)
     return plugins["deep_learning_packages"]
+
+
+@pytest.fixture(autouse=True)
+def no_errors_in_slots(monkeypatch):
+    """An exception in a slot fails the test; QGIS would show a dialog and wait."""
+    raised = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: raised.append("".join(traceback.format_exception(*error))))
+    yield
+    assert not raised, "\n".join(raised)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Run by the real QGIS (`qgis --code`): the tests of this folder, then QGIS ends."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def run() -> None:
             "-p",
             "no:pytest_qgis",
         ]
-        status = int(pytest.main([*arguments, *os.environ.get("DLPK_DESKTOP_ARGUMENTS", "").split(), str(FOLDER)]))
+        status = int(pytest.main([*arguments, *shlex.split(os.environ.get("DLPK_DESKTOP_ARGUMENTS", "")), str(FOLDER)]))
     finally:
         sys.stdout.flush()
         Path(os.environ["DLPK_DESKTOP_STATUS"]).write_text(str(status))
