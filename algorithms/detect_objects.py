@@ -57,6 +57,7 @@ class DetectObjects(QgsProcessingAlgorithm):
     CELL_SIZE = "CELL_SIZE"
     PROCESSOR = "PROCESSOR"
     OUTPUT = "OUTPUT"
+    REPORT = "REPORT"
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,6 +120,7 @@ class DetectObjects(QgsProcessingAlgorithm):
         output.setSupportsAppend(True)
         output.setHelp(tr("The layer of detected objects, in the CRS of the raster, with the fields that the model gives."))
         self.addParameter(output)
+        self.addParameter(shared.report(self.REPORT))
 
     def checkParameterValues(self, parameters: dict[str, Any], context: QgsProcessingContext) -> tuple[bool, str]:
         """All checks that need no code of the package."""
@@ -150,8 +152,9 @@ class DetectObjects(QgsProcessingAlgorithm):
                     tr("The value {value} of {name} ({id}) cannot be used.", value=value, name=definition.description(),
                        id=definition.name())
                 )  # fmt: skip
-        if reason := why_not_writable(parameters.get(self.OUTPUT)):
-            raise QgsProcessingException(reason)
+        for name in (self.OUTPUT, self.REPORT):
+            if reason := why_not_writable(parameters.get(name)):
+                raise QgsProcessingException(reason)
 
     def _check_number(self, name: str, low: float, high: float, value: Any) -> None:  # noqa: ANN401
         if value is None or value == "":
@@ -217,7 +220,8 @@ class DetectObjects(QgsProcessingAlgorithm):
                 task.run()
                 if task.error is not None:
                     raise _reported(task.error, feedback) from task.error
-                return self._write(plan, task, parameters, context)
+                results = self._write(plan, task, parameters, context)
+                return {**results, **self._report(plan, task, parameters, context)}
             finally:
                 task.close()
                 plan.source.close()
@@ -281,6 +285,31 @@ class DetectObjects(QgsProcessingAlgorithm):
             self.parameterDefinition(self.OUTPUT).description(),
         )
         return {self.OUTPUT: destination}
+
+    def _report(
+        self, plan: InferencePlan, task: InferenceTask, parameters: dict[str, Any], context: QgsProcessingContext
+    ) -> dict[str, Any]:
+        path = self.parameterAsFileOutput(parameters, self.REPORT, context)
+        if not path or task.result is None or self._finishing is None:
+            return {}
+        from .report import Findings, Report
+
+        report = Report(
+            Findings.of(task.result.detections(), self._finishing.confidence),
+            self._finishing.provenance,
+            plan.package.definition.classes,
+            task.result.seconds,
+            task.feedback.warnings,
+            plan.source,
+            plan.extent,
+            task.result.bands,
+        )
+        try:
+            Path(path).write_text(report.html(), encoding="utf-8")
+        except (OSError, RuntimeError, ValueError) as error:  # the layer is complete, so the run has not failed
+            task.feedback.warning(tr("The report cannot be written: {error}", error=error))
+            return {}
+        return {self.REPORT: path}
 
     def _provenance(self, plan: InferencePlan, result: InferenceResult) -> provenance.Provenance:
         sides = [f"{side:.6g}" for side in plan.source.grid.affine.cell_size]

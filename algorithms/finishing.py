@@ -59,7 +59,7 @@ class Finishing:
         problem = layer.saveStyleToDatabase(name, tr("Classes of the model {name}", name=name), True, "")
         if problem:
             feedback.pushWarning(tr("The style cannot be saved in the GeoPackage: {error}", error=problem))
-        saved, problem = QgsProviderRegistry.instance().saveLayerMetadata(layer.providerType(), layer.source(), layer.metadata())
+        saved, problem = QgsProviderRegistry.instance().saveLayerMetadata("ogr", _with_table(layer.source()), layer.metadata())
         if not saved:
             feedback.pushWarning(tr("The metadata cannot be saved in the GeoPackage: {error}", error=problem))
 
@@ -67,3 +67,13 @@ class Finishing:
 def appends(destination: object) -> bool:
     """Whether a destination adds to a layer that exists."""
     return isinstance(destination, QgsProcessingOutputLayerDefinition) and destination.useRemapping()
+
+
+def _with_table(source: str) -> str:
+    """The source of an OGR layer with the name of its table, which the metadata need."""
+    registry = QgsProviderRegistry.instance()
+    parts = registry.decodeUri("ogr", source)
+    if not parts.get("layerName"):
+        tables = [each.name() for each in registry.querySublayers(source) if each.name() != "layer_styles"]
+        parts["layerName"] = tables[0] if tables else ""
+    return registry.encodeUri("ogr", parts)

@@ -18,12 +18,13 @@ h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.1rem; margin: 
 p.lead { color: var(--soft); margin-top: 0; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
   border-bottom: 1px solid var(--line); overflow-wrap: anywhere; } th { color: var(--soft); font-weight: 500; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td:first-child { white-space: nowrap; }
 .swatch { display: inline-block; width: 1rem; height: 1rem; border: 1px solid var(--soft); border-radius: 2px;
   vertical-align: -2px; }
 .warning { color: var(--warn); background: var(--warn-paper); border-left: 3px solid var(--warn); padding: .4rem .8rem; }
 figure { margin: 0; } figcaption { color: var(--soft); font-size: .85rem; }
 .crops { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: .8rem; }
+.crops svg { width: 100%; }
 svg { max-width: 100%; height: auto; display: block; } code { font-size: .92em; }
 .bar { fill: var(--bar); } svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
 """

@@ -12,6 +12,7 @@ from qgis.core import (
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFile,
+    QgsProcessingParameterFileDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
@@ -133,6 +134,16 @@ def processor(name: str) -> QgsProcessingParameterDefinition:
            "one. The options of the plugin can set what AUTO means.")
     )  # fmt: skip
     return advanced(parameter)
+
+
+def report(name: str) -> QgsProcessingParameterDefinition:
+    """The page about the run."""
+    parameter = QgsProcessingParameterFileDestination(name, tr("Report"), tr("HTML files (*.html)"), None, True, False)
+    parameter.setHelp(
+        tr("A page with the numbers of objects, their confidence, a map, the most and the least certain ones as pictures, and "
+           "where the time went. It is shown in the Results Viewer.")
+    )  # fmt: skip
+    return parameter
 
 
 def advanced(parameter: QgsProcessingParameterDefinition) -> QgsProcessingParameterDefinition:

@@ -25,6 +25,7 @@ class InferenceTask(QgsTask):
     Attributes:
         result: What was found, after `run` returned True; readable until `close`.
         error: Why `run` returned False.
+        feedback: What the run told.
     """
 
     def __init__(self, plan: InferencePlan, feedback: QgsProcessingFeedback) -> None:
@@ -33,15 +34,15 @@ class InferenceTask(QgsTask):
         self.error: Exception | None = None
         self._plan = plan
         self._stack = ExitStack()
-        self._feedback = TaskFeedback(feedback, self)
+        self.feedback = TaskFeedback(feedback, self)
 
     def run(self) -> bool:
         """Run the plan; never raises, as an exception here would end qgis_process."""
         try:
-            self.result = self._stack.enter_context(load_engine()(self._plan, self._feedback))
+            self.result = self._stack.enter_context(load_engine()(self._plan, self.feedback))
         except Exception as error:  # noqa: BLE001 - see above; the caller raises it
             self.error = error
-        self._feedback.flush()
+        self.feedback.flush()
         return self.error is None
 
     def close(self) -> None:
@@ -50,7 +51,7 @@ class InferenceTask(QgsTask):
 
 
 class TaskFeedback:
-    """The engine's Feedback over Processing's.
+    """The engine's Feedback over Processing's; it remembers the warnings.
 
     Details come from other threads; they wait for the supervising thread, as not every feedback may be
     called from elsewhere.
@@ -58,6 +59,7 @@ class TaskFeedback:
 
     def __init__(self, feedback: QgsProcessingFeedback, task: QgsTask | None = None) -> None:
         self._feedback, self._task = feedback, task
+        self.warnings: list[str] = []
         self._details: deque[str] = deque()
 
     def info(self, text: str) -> None:
@@ -68,6 +70,7 @@ class TaskFeedback:
     def warning(self, text: str) -> None:
         """Show a warning."""
         self.flush()
+        self.warnings.append(text)
         self._feedback.pushWarning(text)
 
     def debug(self, text: str) -> None:

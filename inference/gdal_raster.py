@@ -20,6 +20,8 @@ from .translation import tr
 FLUSH_AFTER = 24 << 20
 """Bytes read through one handle after which GDAL's cached blocks of it are dropped: GDAL's own limit is a
 share of the machine's memory."""
+QUICK_PIXELS = 400_000_000
+"""A raster of so many pixels is read as a whole in seconds."""
 _WITHOUT_GEOREFERENCE = Affine(0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 """Pixels as map units, as QGIS shows such rasters."""
 
@@ -65,6 +67,13 @@ class GdalRaster:
     def clone(self) -> GdalRaster:
         """See RasterSource."""
         return GdalRaster(self._path, self._cell_size, self._crs)
+
+    def coarser(self, factor: float) -> GdalRaster | None:
+        """See RasterSource: overviews make it quick, and so does a raster that is small."""
+        has_overviews = self._dataset.GetRasterBand(1).GetOverviewCount() > 0
+        if not has_overviews and self._own.width * self._own.height > QUICK_PIXELS:
+            return None
+        return GdalRaster(self._path, max(self._grid.affine.cell_size) * factor, self._crs)
 
     def close(self) -> None:
         """See RasterSource. QGIS destroys all of GDAL when it ends, and a dataset that Python still held would crash it."""

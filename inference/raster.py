@@ -48,6 +48,9 @@ class RasterSource(Protocol):
             RasterError: The pixels cannot be read.
         """
 
+    def coarser(self, factor: float) -> RasterSource | None:
+        """The same raster with pixels that many times larger, to look at; None where reading it would take long."""
+
     def clone(self) -> RasterSource:
         """The same raster for another thread."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ class InferenceResult:
         count: Detections that stay.
         device: Where the network ran.
         values: The values of all arguments, as text.
+        bands: Those that the model reads, from 0.
+        seconds: How long each part of the run took, by its name.
     """
 
     geometry_type: int
@@ -56,6 +59,8 @@ class InferenceResult:
     count: int
     device: Device
     values: dict[str, str]
+    bands: tuple[int, ...]
+    seconds: dict[str, float]
     _journal: Journal
     _keep: NDArray[Any]
 
@@ -80,13 +85,25 @@ def run_plan(plan: InferencePlan, feedback: Feedback) -> Iterator[InferenceResul
     with ExitStack() as stack:
         journal = Journal(plan.fingerprint)
         stack.callback(journal.remove)
+        began = time.monotonic()
         found = _find(plan, journal, feedback)
+        searched = time.monotonic()
         keep = _kept(plan, journal, feedback)
         count = int(keep.sum())
+        seconds = _times(found.statistics, searched - began, time.monotonic() - searched)
         _report(found.statistics, found.decoder, count, plan, feedback)
         decoder = found.decoder
         yield InferenceResult(
-            decoder.geometry_type, decoder.all_fields, found.statistics, count, found.device, found.values, journal, keep
+            decoder.geometry_type,
+            decoder.all_fields,
+            found.statistics,
+            count,
+            found.device,
+            found.values,
+            found.bands,
+            seconds,
+            journal,
+            keep,
         )
 
 
@@ -98,6 +115,19 @@ class _Found:
     decoder: FeatureSetDecoder
     device: Device
     values: dict[str, str]
+    bands: tuple[int, ...]
+
+
+def _times(statistics: Statistics, searching: float, merging: float) -> dict[str, float]:
+    """Where the time went, in seconds."""
+    waited = statistics.waited_for_worker + statistics.waited_for_reader
+    return {
+        tr("Loading the package"): max(searching - statistics.seconds, 0.0),
+        tr("Blocks: waiting for the model"): statistics.waited_for_worker,
+        tr("Blocks: waiting for the raster"): statistics.waited_for_reader,
+        tr("Blocks: everything else"): max(statistics.seconds - waited, 0.0),
+        tr("Looking for duplicates"): merging,
+    }
 
 
 def _find(plan: InferencePlan, journal: Journal, feedback: Feedback) -> _Found:
@@ -124,7 +154,7 @@ def _find(plan: InferencePlan, journal: Journal, feedback: Feedback) -> _Found:
 
         decoder = _decoder(plan, answers)
         pipeline = Pipeline(functions, plan, blocks, values, make_readers, slots, decoder, journal, feedback, classes)
-        return _Found(pipeline.run(), decoder, function.device, values)
+        return _Found(pipeline.run(), decoder, function.device, values, bands)
 
 
 def _started(plan: InferencePlan, slots: Slots, feedback: Feedback, stack: ExitStack, gpu: int) -> RasterFunction:
