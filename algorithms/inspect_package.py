@@ -22,6 +22,7 @@ from ..inference.errors import InferenceError
 from ..inference.feedback import stop_if_canceled
 from ..inference.inspection import Inspection, inspect_package
 from ..inference.package import open_package
+from ..inference.raster_function import Hosting
 from ..inference.translation import tr
 from . import consent, settings
 from . import parameters as shared
@@ -101,10 +102,14 @@ class InspectPackage(QgsProcessingAlgorithm):
         with interruptible(feedback):
             try:
                 package = open_package(self.parameterAsFile(parameters, self.MODEL, context), lambda: stop_if_canceled(told))
-                hosting = settings.hosting()
-                if run_code:
-                    consent.require(package, hosting.sandbox, told)
-                inspection = inspect_package(package, hosting, told, run_code)
+
+                def find_hosting() -> Hosting:
+                    hosting = settings.hosting()
+                    if run_code:
+                        consent.require(package, hosting.sandbox, told)
+                    return hosting
+
+                inspection = inspect_package(package, find_hosting, told, run_code)
             except InferenceError as error:
                 if error.details:
                     feedback.pushDebugInfo(error.details)

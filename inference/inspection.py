@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,17 +32,17 @@ class Inspection:
 
     Attributes:
         package: The package.
-        interpreter: The Python that would run it.
         description: What its function declares; None when its code did not run or failed.
         requirements: The libraries that it imports.
+        interpreter: The Python that would run it; None when there is none.
         environment: What the inference Python has of them; None when it could not be asked.
         problems: What could not be read or understood, each a sentence.
     """
 
     package: Package
-    interpreter: Interpreter
-    description: Description | None = None
-    requirements: tuple[Requirement, ...] = ()
+    description: Description | None
+    requirements: tuple[Requirement, ...]
+    interpreter: Interpreter | None = None
     environment: Environment | None = None
     problems: list[str] = field(default_factory=list)
 
@@ -138,6 +139,8 @@ class Inspection:
         return [f"{key}: {json.dumps(value)[:200]}" for key, value in self.package.definition.values.items()]
 
     def _place(self) -> list[str]:
+        if self.interpreter is None:
+            return []
         python = tr("Python: {path} {version}, {origin}", path=self.interpreter.path, version=self.interpreter.version,
                     origin=self.interpreter.origin)  # fmt: skip
         environment = self.environment
@@ -162,43 +165,44 @@ def summary(argument: ModelArgument) -> str:
     return f"{argument.name}: {argument.kind}{limits}, {default}{required}{about}"
 
 
-def inspect_package(package: Package, hosting: Hosting, feedback: Feedback, run_code: bool) -> Inspection:
+def inspect_package(package: Package, find_hosting: Callable[[], Hosting], feedback: Feedback, run_code: bool) -> Inspection:
     """Learn all about a package.
 
     Args:
         package: The package.
-        hosting: Where it would run.
+        find_hosting: Tells where it would run.
         feedback: Warnings and details; can cancel.
         run_code: Whether its code may run. What it told before is shown in any case.
 
     Raises:
         Cancelled: The user stopped it. Whatever else fails becomes one of the problems.
     """
-    inspection = Inspection(package, hosting.interpreter)
+    found = requirements_of(package)
+    inspection = Inspection(package, descriptions.recall(package.sha256), found.libraries)
     problems = inspection.problems
     if package.definition.model_type.lower() not in KNOWN_TYPES:
         problems.append(
             tr("ModelType is '{kind}', which neither detects nor classifies objects, as far as is known.",
                kind=package.definition.model_type)
         )  # fmt: skip
-    found = requirements_of(package)
-    inspection.requirements = found.libraries
     problems += [tr("This source file cannot be read: {file}", file=each) for each in found.unread]
     try:
-        environment = inspect_environment(hosting, found.libraries, feedback)
+        hosting = find_hosting()
+        inspection.interpreter = hosting.interpreter
+        inspection.environment = inspect_environment(hosting, found.libraries, feedback)
+        absent = [each.distribution for each in inspection.environment.missing if not each.is_optional]
+        if absent:
+            problems.append(how_to_install(hosting.interpreter, absent))
+        if run_code:
+            inspection.description = descriptions.describe(package, hosting, feedback, with_fields=True)
     except Cancelled:
         raise
     except InferenceError as error:
+        if error.details:
+            feedback.debug(error.details)
         problems.append(str(error))
-    else:
-        inspection.environment = environment
-        absent = [each.distribution for each in environment.missing if not each.is_optional]
-        if absent:
-            problems.append(how_to_install(hosting.interpreter, absent))
-    inspection.description = descriptions.recall(package.sha256)
-    if run_code:
-        inspection.description = _described(package, hosting, feedback, problems) or inspection.description
-    elif inspection.description is None:
+        inspection.description = descriptions.recall(package.sha256)
+    if not run_code and inspection.description is None:
         problems.append(tr("The arguments are not known, as the package's code was not run (RUN_CODE is off)."))
     return inspection
 
@@ -210,18 +214,6 @@ def how_to_install(interpreter: Interpreter, distributions: list[str]) -> str:
         "The inference Python lacks {names}. Install it there, for example with: {python} -m pip install {names} - or choose "
         "a Python that has it in the options (Processing, Deep Learning Packages).", names=names, python=interpreter.path,
     )  # fmt: skip
-
-
-def _described(package: Package, hosting: Hosting, feedback: Feedback, problems: list[str]) -> Description | None:
-    try:
-        return descriptions.describe(package, hosting, feedback, with_fields=True)
-    except Cancelled:
-        raise
-    except InferenceError as error:
-        if error.details:
-            feedback.debug(error.details)
-        problems.append(str(error))
-    return descriptions.recall(package.sha256)
 
 
 def _argument(argument: ModelArgument) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class _Scan:
         for name, level, guarded in _imports(tree):
             if level:
                 base = path.parents[min(level, len(path.parents)) - 1]
-                found = self._local(name, base) if name else None
+                found = self._local(name, base)
             else:
                 found = self._local(name)
                 if found is None:
@@ -138,10 +138,8 @@ def _imports(tree: ast.AST) -> Iterator[tuple[str, int, bool]]:
         if isinstance(node, ast.Import):
             yield from ((alias.name, 0, guarded) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or "", node.level, guarded
-            if node.level:  # `from . import name` may name a module
-                prefix = f"{node.module}." if node.module else ""
-                yield from ((prefix + alias.name, node.level, guarded) for alias in node.names)
+            prefix = f"{node.module}." if node.module else ""  # what is imported from it may be a module too
+            yield from ((prefix + alias.name, node.level, guarded) for alias in node.names)
         body = set(map(id, node.body)) if isinstance(node, ast.Try) else set()
         waiting += [(child, guarded or id(child) in body) for child in ast.iter_child_nodes(node)]
 

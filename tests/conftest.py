@@ -18,6 +18,8 @@ os.environ["DLPK_CACHE"] = tempfile.mkdtemp(prefix="dlpk-test-cache-")
 atexit.register(shutil.rmtree, os.environ["DLPK_CACHE"], ignore_errors=True)
 os.environ.setdefault("DLPK_PYTHON", sys.executable)
 
+collect_ignore = ["desktop"]  # these run inside QGIS, see test_desktop.py
+
 from leftovers import Leftovers  # noqa: E402
 
 

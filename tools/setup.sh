@@ -25,6 +25,7 @@ command -v bwrap >/dev/null || packages+=(bubblewrap)
 if [ "$with_development" = development ]; then
   command -v 7zz >/dev/null || command -v 7z >/dev/null || packages+=(7zip)
   command -v bsdtar >/dev/null || packages+=(libarchive-tools)
+  command -v xvfb-run >/dev/null || packages+=(xvfb xauth)
 fi
 
 if [ ${#packages[@]} -gt 0 ]; then

@@ -99,12 +99,9 @@ class ArgumentState:
 
     def value(self) -> str:
         """What is stored: JSON of the values that differ from the defaults; empty when none does."""
-        known = {argument.name: argument for argument in self.arguments or ()}
-        shown = {
-            name: plain(known[name], text) if name in known else text
-            for name, text in self._given.items()
-            if name not in known or self.is_changed(known[name])
-        }
+        changed = [argument for argument in self.arguments or () if self.is_changed(argument)]
+        shown = {argument.name: plain(argument, self._given[argument.name]) for argument in changed}
+        shown.update(self.undeclared)
         return json.dumps(shown, ensure_ascii=False) if shown else ""
 
 

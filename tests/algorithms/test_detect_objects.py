@@ -13,13 +13,11 @@ from deep_learning_packages.algorithms.task import InferenceTask
 from deep_learning_packages.inference.fields import Field
 from deep_learning_packages.inference.package import open_package
 from deep_learning_packages.inference.sandbox import Sandbox
-from deep_learning_packages.provider.provider import DeepLearningPackagesProvider
 from engine_runs import Recorder, make_plan
 from packages import ORACLE, make_package
 from qgis.core import (
     NULL,
     Qgis,
-    QgsApplication,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
@@ -31,14 +29,6 @@ from qgis.core import (
     QgsVectorLayer,
 )
 from rasters import draw, write_raster
-
-
-@pytest.fixture(scope="module")
-def provider(qgis_processing):
-    provider = DeepLearningPackagesProvider()
-    QgsApplication.processingRegistry().addProvider(provider)
-    yield provider
-    QgsApplication.processingRegistry().removeProvider(provider)
 
 
 @pytest.fixture
@@ -66,7 +56,7 @@ def test_declaration(provider):
     names = [definition.name() for definition in algorithm.parameterDefinitions()]
     assert names == [
         "INPUT", "MODEL", "ARGUMENTS", "NMS", "CONFIDENCE_FIELD", "CLASS_FIELD", "MAX_OVERLAP",
-        "CLASSES", "EXTENT", "CELL_SIZE", "PROCESSOR", "OUTPUT",
+        "CLASSES", "EXTENT", "CELL_SIZE", "PROCESSOR", "OUTPUT", "REPORT",
     ]  # fmt: skip
     assert all(definition.help() for definition in algorithm.parameterDefinitions())
     assert algorithm.parameterDefinition("OUTPUT").supportsAppend()

@@ -349,6 +349,101 @@ def test_bad_input(detect, raster, package, tmp_path, name):
     assert not output.exists() or output.read_bytes() == b"precious"
 
 
+def call(environment, *arguments, **keywords):
+    return subprocess.run(
+        ["qgis_process", *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **keywords,
+    )
+
+
+def test_inspect_package_as_json(environment):
+    done = call(environment, "--json", "run", "dlpk:inspectpackage", f"--MODEL={SAMPLE / 'tree_crowns.dlpk'}")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert [each["name"] for each in results["ARGUMENTS"]] == ["padding", "threshold", "nms_overlap", "batch_size"]
+    assert results["CLASSES"][0]["color"] == [76, 175, 80]
+
+
+def test_inspect_package_without_torch(environment, tmp_path):
+    """A Python that has nothing but numpy tells what the files hold, and that torch is missing."""
+    bare = tmp_path / "python"
+    bare.write_text('#!/bin/sh\nexec /usr/bin/python3 -s "$@"\n')
+    bare.chmod(0o755)
+    done = call(
+        {**environment, "DLPK_PYTHON": str(bare)},
+        "--json",
+        "run",
+        "dlpk:inspectpackage",
+        f"--MODEL={SAMPLE / 'tree_crowns.dlpk'}",
+        "--RUN_CODE=false",
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert (results["CLASS_COUNT"], results["MISSING"]) == (1, ["torch"])
+    assert "pip install torch" in results["PROBLEMS"][0]
+
+
+def test_help_reads_as_documentation(environment):
+    """Every parameter has its explanation; the syntax of arguments is shown by an example."""
+    done = call(environment, "--json", "help", "dlpk:detectobjects")
+    parameters = json.loads(done.stdout)["parameters"]
+    assert all(each["help"] for each in parameters.values()), [name for name, each in parameters.items() if not each["help"]]
+    assert "threshold 0.5;padding 64;text_prompt 'car, bus; van'" in parameters["ARGUMENTS"]["help"]
+    assert '{"threshold": 0.5, "padding": 64}' in parameters["ARGUMENTS"]["help"]
+
+
+def test_a_saved_model(environment, tmp_path):
+    """Detect, then centroids, from a .model3 file."""
+    from qgis.core import (
+        QgsProcessingModelAlgorithm,
+        QgsProcessingModelChildAlgorithm,
+        QgsProcessingModelChildParameterSource,
+        QgsProcessingModelOutput,
+        QgsProcessingModelParameter,
+        QgsProcessingParameterRasterLayer,
+    )
+
+    source = QgsProcessingModelChildParameterSource
+    model = QgsProcessingModelAlgorithm("crowns", "")
+    model.addModelParameter(QgsProcessingParameterRasterLayer("image"), QgsProcessingModelParameter("image"))
+    detect = QgsProcessingModelChildAlgorithm("dlpk:detectobjects")
+    detect.setChildId("detect")
+    detect.addParameterSources("INPUT", [source.fromModelParameter("image")])
+    detect.addParameterSources("MODEL", [source.fromStaticValue(str(SAMPLE / "tree_crowns.dlpk"))])
+    detect.addParameterSources("ARGUMENTS", [source.fromStaticValue('{"threshold": 0.6}')])
+    model.addChildAlgorithm(detect)
+    points = QgsProcessingModelChildAlgorithm("native:centroids")
+    points.setChildId("points")
+    points.addParameterSources("INPUT", [source.fromChildOutput("detect", "OUTPUT")])
+    output = QgsProcessingModelOutput("found", "found")
+    output.setChildId("points")
+    output.setChildOutputName("OUTPUT")
+    points.setModelOutputs({"found": output})
+    model.addChildAlgorithm(points)
+    assert model.toFile(str(tmp_path / "crowns.model3"))
+    destination = model.destinationParameterDefinitions()[0].name()
+    values = [f"--image={SAMPLE / 'tree_crowns.tif'}", f"--{destination}={tmp_path / 'f.gpkg'}"]
+    done = call(environment, "run", tmp_path / "crowns.model3", *values)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 20 < sum(layers(tmp_path / "f.gpkg").values()) < 120
+
+
+def test_classes_of_interest(detect, tmp_path, raster):
+    """Names that the model does not know are refused with those that it knows."""
+    package = make_package(tmp_path / "p", ORACLE, {"Classes": [{"Value": 1, "Name": "Box"}, {"Value": 2, "Name": "Bag"}]})
+    assert detect(INPUT=raster, MODEL=package, CLASSES="box", ARGUMENTS="tile 256").status == 0
+    assert layers(tmp_path / "output.gpkg") == {"output": 2}
+    ended = detect(INPUT=raster, MODEL=package, CLASSES="Box;Crate", OUTPUT=tmp_path / "other.gpkg")
+    assert ended.status == 1
+    assert "CLASSES names Crate, but the classes of the model are: Box, Bag" in ended.text
+    assert not (tmp_path / "other.gpkg").exists()
+
+
 def test_unknown_argument_warns(detect, raster, package):
     ended = detect(INPUT=raster, MODEL=package, ARGUMENTS="padding 16;paddign 3")
     assert ended.status == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 
 import pytest
 from desktop import SAMPLE, every_kind, pause, picture, wait
@@ -23,6 +25,7 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
     QgsProject,
     QgsSettings,
+    QgsVectorLayer,
 )
 from qgis.PyQt.QtCore import QPointF, QTimer
 from qgis.PyQt.QtWidgets import (
@@ -159,6 +162,7 @@ def test_modeler_with_a_fixed_package(image, tmp_path, rows):
     pause(0.5)
     picture(dialog, "modeler_child")
     child = dialog.createAlgorithm()
+    child.setPosition(model.childAlgorithm("detect").position())
     sources = child.parameterSources()["ARGUMENTS"]
     assert json.loads(sources[0].staticValue()) == {"threshold": 0.6}
     dialog.close()
@@ -247,6 +251,43 @@ def test_single_argument_from_a_model_input(image):
         for certainty in (0.4, 0.7)
     ]
     assert counts[0] > counts[1] > 0
+
+
+def test_same_features_everywhere(image, open_dialog, rows, tmp_path):
+    """The dialog, a model, Python and the command line find the same."""
+    package, arguments = str(SAMPLE / "tree_crowns.dlpk"), "threshold 0.55"
+    values = {"INPUT": image.id(), "MODEL": package, "ARGUMENTS": arguments, "NMS": "true", "MAX_OVERLAP": 0.2}
+    python = processing.run("dlpk:detectobjects", {**values, "NMS": True, "OUTPUT": "memory:"})["OUTPUT"]
+    model = build_model(Static(package), Static(arguments))
+    child = model.childAlgorithm("detect")
+    child.addParameterSources("MAX_OVERLAP", [Static(0.2)])
+    output = QgsProcessingModelOutput("found", "found")
+    output.setChildId("detect")
+    output.setChildOutputName("OUTPUT")
+    child.setModelOutputs({"found": output})
+    model.setChildAlgorithm(child)
+    name = next(each.name() for each in model.destinationParameterDefinitions() if each.description() == "found")
+    others = {each.name(): "memory:" for each in model.destinationParameterDefinitions() if each.name() != name}
+    modelled = processing.run(model, {"image": image, name: "memory:", **others})[name]
+    dialog = open_dialog({**values, "OUTPUT": tmp_path / "dialog.gpkg"})
+    rows(dialog)
+    dialog.runAlgorithm()
+    wait(lambda: len(QgsProject.instance().mapLayers()) == 2, 60)
+    given = [f"--{key}={value}" for key, value in {**values, "INPUT": image.source(), "OUTPUT": tmp_path / "line.gpkg"}.items()]
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "QGIS_CUSTOM_CONFIG_PATH": str(tmp_path / "profile")}
+    subprocess.run(
+        ["qgis_process", "plugins", "enable", "deep_learning_packages"], env=environment, capture_output=True, check=False
+    )
+    subprocess.run(["qgis_process", "run", "dlpk:detectobjects", *given], env=environment, capture_output=True, check=True)
+    layers = [python, modelled, *(QgsVectorLayer(str(tmp_path / f"{each}.gpkg"), each) for each in ("dialog", "line"))]
+    found = [
+        sorted(
+            (feature["Class"], round(feature["Confidence"], 9), feature.geometry().asWkt(6)) for feature in layer.getFeatures()
+        )
+        for layer in layers
+    ]
+    assert len(found[0]) > 30
+    assert all(each == found[0] for each in found)
 
 
 def test_options(image):

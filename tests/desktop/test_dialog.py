@@ -56,8 +56,9 @@ def test_pick_change_run(open_dialog, rows):
     layer = next(layer for layer in QgsProject.instance().mapLayers().values() if layer.type() == Qgis.LayerType.Vector)
     assert layer.name() == "Tree crowns"
     assert layer.featureCount() > 50
-    assert [category.label() for category in layer.renderer().categories()] == ["Tree"]
-    assert layer.renderer().categories()[0].symbol().symbolLayer(1).strokeColor().name() == "#4caf50"
+    categories = layer.renderer().categories()
+    assert [category.label() for category in categories] == ["Tree"]
+    assert categories[0].symbol().symbolLayer(1).strokeColor().name() == "#4caf50"
     assert "Confidence" in layer.mapTipTemplate()
     assert "sha256" in layer.metadata().abstract()
     dialog.hide()
