@@ -1,7 +1,7 @@
 # The commands of this project; CONTRIBUTING.md tells what each is for.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run setup-development test lint accuracy bench package translations clean
+.PHONY: help setup demo run setup-development test lint accuracy bench screenshots package translations clean
 
 help:  ## Show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -29,6 +29,9 @@ accuracy: setup  ## Compare the sample package with hand-drawn crowns (needs ../
 
 bench: setup  ## Measure host path, pipeline, memory and suppression
 	@source tools/environment.sh && .venv/bin/python benchmarks/run.py
+
+screenshots: setup-development  ## Make the pictures of the manual, in the real QGIS
+	@bash tools/screenshots.sh
 
 package: setup-development  ## Build the zip for QGIS's plugin manager, into the folder build
 	@.venv/bin/python tools/package.py

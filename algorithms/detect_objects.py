@@ -103,7 +103,9 @@ class DetectObjects(QgsProcessingAlgorithm):
         for parameter in (
             shared.raster(self.INPUT),
             shared.package(self.MODEL),
-            shared.arguments(self.ARGUMENTS, model=self.MODEL, raster=self.INPUT, cell_size=self.CELL_SIZE),
+            shared.arguments(
+                self.ARGUMENTS, model=self.MODEL, raster=self.INPUT, cell_size=self.CELL_SIZE, processor=self.PROCESSOR
+            ),
             shared.suppression(self.NMS),
             shared.confidence_field(self.CONFIDENCE_FIELD),
             shared.class_field(self.CLASS_FIELD),

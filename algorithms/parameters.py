@@ -46,7 +46,9 @@ def package(name: str) -> QgsProcessingParameterDefinition:
 
 
 def arguments(name: str, **siblings: str) -> QgsProcessingParameterDefinition:
-    """The model's arguments; `siblings` are the parameters that its widget looks at: model, raster and cell_size."""
+    """The model's arguments; `siblings` are the parameters that its widget looks at: model, raster,
+    cell_size and processor.
+    """
     parameter = QgsProcessingParameterString(name, tr("Model arguments"), optional=True)
     parameter.setMetadata({"widget_wrapper": {"widget_type": ARGUMENTS_WIDGET, **siblings}})
     parameter.setHelp(

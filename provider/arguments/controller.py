@@ -32,20 +32,27 @@ class ArgumentsController:
         panel: What the user sees; None once it is gone.
     """
 
-    def __init__(self, changed: Callable[[], None], find_raster: Callable[[], RasterChoice | None]) -> None:
+    def __init__(
+        self,
+        changed: Callable[[], None],
+        find_raster: Callable[[], RasterChoice | None],
+        find_processor: Callable[[], str],
+    ) -> None:
         """Make the panel.
 
         Args:
             changed: Called when the stored value has changed.
             find_raster: The raster to compare the model with, if one is chosen.
+            find_processor: AUTO, CPU or GPU.
         """
-        self._changed, self._find_raster = changed, find_raster
+        self._changed, self._find_raster, self._find_processor = changed, find_raster, find_processor
         self._path: str | None = ""
         self._package: Package | None = None
         self._reader = PackageReader()
         self._reader.opened.connect(self._opened)
         self._reader.described.connect(self._described)
         self._reader.environment_known.connect(self._environment_known)
+        self._reader.environment_failed.connect(self._environment_failed)
         self._reader.failed.connect(self._failed)
         self._reader.raster_checked.connect(self._raster_checked)
         self._timer = QTimer()
@@ -77,6 +84,11 @@ class ArgumentsController:
             self.panel.show_warnings("raster", [])
         else:
             self._reader.check_raster(self._package.definition, chosen)
+
+    def ask_environment(self) -> None:
+        """Find out where the model would run, as the processor has changed."""
+        if self._package is not None and self.panel is not None and self.panel.state.arguments is not None:
+            self._reader.ask_environment(self._package, self._find_processor())
 
     def close(self) -> None:
         """The panel is gone."""
@@ -121,6 +133,7 @@ class ArgumentsController:
         if self.panel is not None:
             self.panel.state.declare(description.arguments)
             self.panel.show_rows()
+            self.ask_environment()
             self._changed()
 
     def _environment_known(self, hosting: Hosting, environment: Environment) -> None:
@@ -132,6 +145,10 @@ class ArgumentsController:
         told = tr("{name}, because {reason}", name=device.name, reason=device.reason) if device else environment.device_error
         self.panel.device.setText(tr("Device: {device}", device=told))
         self.panel.device.show()
+
+    def _environment_failed(self, message: str) -> None:
+        if self.panel is not None:
+            self.panel.show_warnings("libraries", [message])
 
     def _failed(self, message: str, details: str) -> None:
         if self.panel is not None:

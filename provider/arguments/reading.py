@@ -15,7 +15,7 @@ from ...inference.environment import Environment, inspect_environment
 from ...inference.errors import Cancelled, InferenceError
 from ...inference.feedback import stop_if_canceled
 from ...inference.gdal_raster import GdalRaster
-from ...inference.package import ModelDefinition, open_package
+from ...inference.package import ModelDefinition, Package, open_package
 from ...inference.raster_function import Hosting
 from ...inference.requirements import Requirement, requirements_of
 from ...inference.suitability import doubts
@@ -41,6 +41,8 @@ class PackageReader(Background):
     """Its Description."""
     environment_known = pyqtSignal(object, object)
     """Hosting and Environment of the Python that would run it."""
+    environment_failed = pyqtSignal(str)
+    """Why there is no such Python."""
     failed = pyqtSignal(str, str)
     """A message, and details such as a traceback."""
     raster_checked = pyqtSignal(list)
@@ -50,6 +52,7 @@ class PackageReader(Background):
         super().__init__()
         self._reading: int | None = None
         self._checking: int | None = None
+        self._asking: int | None = None
 
     def read(self, path: str, again: bool = False, run_code: bool = True) -> None:
         """Read a package.
@@ -72,6 +75,24 @@ class PackageReader(Background):
         self.drop(self._checking)
         self._checking = self.start(work)
 
+    def ask_environment(self, package: Package, processor: str) -> None:
+        """Ask the Python that would run a package what it has, and on which device that would be."""
+
+        def work(tell: Tell, feedback: Lines) -> None:
+            try:
+                hosting = settings.hosting(processor)
+                environment = _environment(hosting, requirements_of(package).libraries, feedback)
+            except Cancelled:
+                raise
+            except InferenceError as error:
+                message = str(error)
+                tell(lambda: self.environment_failed.emit(message))
+            else:
+                tell(lambda: self.environment_known.emit(hosting, environment))
+
+        self.drop(self._asking)
+        self._asking = self.start(work)
+
     def _read(self, path: str, again: bool, run_code: bool, tell: Tell, feedback: Lines) -> None:
         try:
             self._tell_all(path, again, run_code, tell, feedback)
@@ -91,12 +112,9 @@ class PackageReader(Background):
         tell(lambda: self.opened.emit(package))
         if not run_code:
             return
-        hosting = settings.hosting()
         known = None if again else description.recall(package.sha256)
-        described = known or _asked(path, hosting, feedback)
+        described = known or _asked(path, settings.hosting(), feedback)
         tell(lambda: self.described.emit(described))
-        environment = _environment(hosting, requirements_of(package).libraries, feedback)
-        tell(lambda: self.environment_known.emit(hosting, environment))
 
 
 def _asked(path: str, hosting: Hosting, feedback: Lines) -> Description:

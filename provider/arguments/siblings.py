@@ -10,6 +10,7 @@ from qgis.gui import QgsProcessingParameterWidgetContext
 from qgis.PyQt.QtWidgets import QWidget
 
 from ...algorithms.raster_input import raster_choice
+from ...algorithms.settings import PROCESSORS
 from .reading import RasterChoice
 
 
@@ -58,6 +59,12 @@ class Siblings:
         wrapper = self._wrapper("cell_size")
         size = wrapper.parameterValue() if wrapper is not None else None
         return RasterChoice(*found, float(size) if isinstance(size, (int, float)) and size > 0 else None)
+
+    def processor(self) -> str:
+        """AUTO, CPU or GPU."""
+        wrapper = self._wrapper("processor")
+        value = wrapper.parameterValue() if wrapper is not None else None
+        return value if value in PROCESSORS else "AUTO"
 
     def tell(self) -> None:
         """Our value has changed."""

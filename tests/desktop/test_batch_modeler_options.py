@@ -109,10 +109,8 @@ def test_batch_with_two_models(image, tmp_path, rows):
     dialog.runAlgorithm()
     wait(lambda: (tmp_path / "found0.gpkg").exists() and (tmp_path / "found1.gpkg").exists(), 120)
     wait(lambda: not dialog.cancelButton().isEnabled(), 60)
-    wrapper = panel.wrappers[0][column["ARGUMENTS"]]
-    fill = panel.wrappers[1][column["ARGUMENTS"]]
-    fill.setParameterValue(wrapper.parameterValue(), context)
-    assert fill.parameterValue() == stored[0]
+    panel.tblParameters.cellWidget(0, column["ARGUMENTS"]).fillDown()
+    assert [panel.wrappers[row][column["ARGUMENTS"]].parameterValue() for row in (0, 1)] == [stored[0], stored[0]]
     dialog.close()
     dialog.deleteLater()
 

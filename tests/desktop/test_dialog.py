@@ -135,6 +135,8 @@ def test_warnings(open_dialog, rows, kinds, tmp_path):
     for sentence in ("reads band 3, but the raster has 1", "uint16 pixels", "cell size of 10 m", "lacks no_such_library"):
         assert any(sentence in warning for warning in warnings), (sentence, warnings)
     picture(dialog, "warnings")
+    wrapper(dialog, "PROCESSOR").setParameterValue("CPU", dialog.processingContext())
+    wait(lambda: "the CPU was asked for" in visible(dialog, QLabel, "device").text())
     wrapper(dialog, "INPUT").setParameterValue(str(SAMPLE / "tree_crowns.tif"), dialog.processingContext())
     wait(lambda: len([each for each in dialog.findChildren(QLabel) if each.objectName() == "warning" and each.isVisible()]) == 2)
 
