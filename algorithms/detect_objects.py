@@ -275,14 +275,16 @@ class DetectObjects(QgsProcessingAlgorithm):
         )
         if sink is None:
             raise QgsProcessingException(self.invalidSinkError(parameters, self.OUTPUT))
-        write(sink, held, result.detections())
+        confidence = self.parameterAsString(parameters, self.CONFIDENCE_FIELD, context) or "Confidence"
+        occurring = write(sink, held, result.detections(), confidence)
         if not sink.flushBuffer():
             raise QgsProcessingException(tr("The detections cannot be written: {error}", error=sink.lastError()))
         self._finishing = Finishing(
             destination,
             plan.package.definition,
             self._provenance(plan, result),
-            self.parameterAsString(parameters, self.CONFIDENCE_FIELD, context) or "Confidence",
+            confidence,
+            occurring,
             appends(parameters.get(self.OUTPUT)),
             self.parameterDefinition(self.OUTPUT).description(),
         )
@@ -296,19 +298,19 @@ class DetectObjects(QgsProcessingAlgorithm):
             return {}
         from .report import Findings, Report
 
-        report = Report(
-            Findings.of(task.result.detections(), self._finishing.confidence),
-            self._finishing.provenance,
-            plan.package.definition.classes,
-            task.result.seconds,
-            task.feedback.warnings,
-            plan.source,
-            plan.extent,
-            task.result.bands,
-        )
         try:
-            Path(path).write_text(report.html(), encoding="utf-8")
-        except (OSError, RuntimeError, ValueError) as error:  # the layer is complete, so the run has not failed
+            report = Report(
+                Findings.of(task.result.detections(), self._finishing.confidence),
+                self._finishing.provenance,
+                plan.package.definition.classes,
+                task.result.seconds,
+                task.feedback.warnings,
+                plan.source,
+                plan.extent,
+                task.result.bands,
+            )
+            Path(path).write_text(report.html(), encoding="utf-8", errors="replace")
+        except Exception as error:  # noqa: BLE001 - the layer is complete, so nothing here may fail the run
             task.feedback.warning(tr("The report cannot be written: {error}", error=error))
             return {}
         return {self.REPORT: path}

@@ -16,7 +16,7 @@ from qgis.core import (
 from ..inference.package import ModelDefinition
 from ..inference.translation import tr
 from .provenance import Provenance, apply_metadata
-from .style import apply_style
+from .style import Occurring, apply_style
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Finishing:
         definition: The model definition, for classes and their colours.
         provenance: For the metadata.
         confidence: The field with the confidence.
+        occurring: What the features hold, for the style.
         keep_look: Whether the layer was there before and keeps its own style and metadata.
         default_name: The name that Processing gives to the layer unless somebody chose one.
     """
@@ -36,6 +37,7 @@ class Finishing:
     definition: ModelDefinition
     provenance: Provenance
     confidence: str
+    occurring: Occurring
     keep_look: bool
     default_name: str
 
@@ -49,7 +51,7 @@ class Finishing:
         if not isinstance(layer, QgsVectorLayer) or self.keep_look:
             return
         if layer.isSpatial():
-            apply_style(layer, self.definition.classes, self.confidence)
+            apply_style(layer, self.definition.classes, self.occurring, self.confidence)
         apply_metadata(layer, self.provenance)
         if layer.dataProvider().storageType() == "GPKG":
             self._save(layer, feedback)

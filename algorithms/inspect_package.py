@@ -18,7 +18,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QIcon
 
-from ..inference.errors import InferenceError
+from ..inference.errors import InferenceError, WorkerError
 from ..inference.feedback import stop_if_canceled
 from ..inference.inspection import Inspection, inspect_package
 from ..inference.package import open_package
@@ -106,7 +106,10 @@ class InspectPackage(QgsProcessingAlgorithm):
                 def find_hosting() -> Hosting:
                     hosting = settings.hosting()
                     if run_code:
-                        consent.require(package, hosting.sandbox, told)
+                        try:
+                            consent.require(package, hosting.sandbox, told)
+                        except QgsProcessingException as error:  # what needs no code is told all the same
+                            raise WorkerError(str(error)) from error
                     return hosting
 
                 inspection = inspect_package(package, find_hosting, told, run_code)
@@ -130,7 +133,7 @@ class InspectPackage(QgsProcessingAlgorithm):
 
     def _write(self, path: str, text: str) -> None:
         try:
-            Path(path).write_text(text, encoding="utf-8")
+            Path(path).write_text(text, encoding="utf-8", errors="replace")
         except OSError as error:
             raise QgsProcessingException(
                 tr("The page {path} cannot be written: {error}. Choose another place.", path=path, error=error.strerror)

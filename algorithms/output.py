@@ -25,8 +25,10 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QByteArray, QDateTime, QMetaType, Qt
 
-from ..inference.fields import Field
+from ..inference.classes import class_field
+from ..inference.fields import Field, find_name
 from ..inference.translation import tr
+from .style import Occurring
 
 if TYPE_CHECKING:
     from ..inference.detections import Detections
@@ -68,8 +70,11 @@ def fields_for(destination: object, fields: Iterable[Field]) -> tuple[Field, ...
     return tuple(replace(field, kind="text") if is_shapefile and field.kind == "binary" else field for field in fields)
 
 
-def write(sink: QgsFeatureSink, fields: tuple[Field, ...], batches: Iterable[Detections]) -> None:
+def write(sink: QgsFeatureSink, fields: tuple[Field, ...], batches: Iterable[Detections], confidence: str) -> Occurring:
     """Write all detections into a sink that has these fields; from here on a cancelled run is not cut short.
+
+    Returns:
+        What classes and confidence occur, by the class field and this field with the confidence.
 
     Raises:
         QgsProcessingException: A feature could not be written.
@@ -77,16 +82,21 @@ def write(sink: QgsFeatureSink, fields: tuple[Field, ...], batches: Iterable[Det
     from shapely import to_wkb
 
     converters = [(field.name, _CONVERTERS[field.kind]) for field in fields]
-    layout = qgis_fields(fields)
+    layout, occurring, names = qgis_fields(fields), Occurring(), [field.name for field in fields]
+    wanted = (class_field(names), find_name(names, confidence))
+    places = [None if name is None else names.index(name) for name in wanted]
     for detections in batches:
         for wkb, row in zip(to_wkb(detections.geometries, output_dimension=2), detections.rows()):
             feature = QgsFeature(layout)
             geometry = QgsGeometry()
             geometry.fromWkb(wkb)
             feature.setGeometry(geometry)
-            feature.setAttributes([convert(row.get(name)) for name, convert in converters])
+            values = [convert(row.get(name)) for name, convert in converters]
+            feature.setAttributes(values)
+            occurring.count(*(None if place is None else values[place] for place in places))
             if not sink.addFeature(feature, QgsFeatureSink.Flag.FastInsert):
                 raise QgsProcessingException(tr("A detection cannot be written: {error}", error=sink.lastError()))
+    return occurring
 
 
 def why_not_writable(destination: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -43,11 +44,19 @@ class Provenance:
         return [
             tr("Model: {name} ({source}), sha256 {hash}", name=self.package, source=self.source, hash=self.sha256),
             tr("Arguments: {values}", values=written or tr("none")),
-            tr("Raster: {raster}, cell size {size}", raster=self.raster, size=self.cell_size),
+            tr("Raster: {raster}, cell size {size}", raster=without_credentials(self.raster), size=self.cell_size),
             tr("Device: {device}", device=self.device),
             tr("Made on {date} by Deep Learning Packages {version}", date=self.moment.strftime("%Y-%m-%d %H:%M UTC"),
                version=plugin_version()),
         ]  # fmt: skip
+
+
+def without_credentials(address: str) -> str:
+    """An address without what must not be handed on: passwords, tokens, users."""
+    address = re.sub(
+        r"(?i)\b(\w*(?:password|passwd|pwd|token|key|secret|signature|sig|user))=('[^']*'|[^&\s'\"]*)", r"\1=…", address
+    )
+    return re.sub(r"://[^/@\s]+@", "://…@", address)
 
 
 def now() -> datetime:
@@ -66,13 +75,16 @@ def plugin_version() -> str:
 def apply_metadata(layer: QgsVectorLayer, provenance: Provenance) -> None:
     """Write down in the layer's metadata what made it."""
     metadata = QgsLayerMetadata(layer.metadata())
+    sentences = [_without_tags(sentence) for sentence in provenance.sentences()]
     metadata.setType("dataset")
-    metadata.setTitle(provenance.package)
-    metadata.setAbstract(
-        tr("Objects that the deep learning model {name} found.", name=provenance.package)
-        + "\n"
-        + "\n".join(provenance.sentences())
-    )
-    metadata.setHistory([*metadata.history(), *provenance.sentences()])
+    metadata.setTitle(_without_tags(provenance.package))
+    summary = tr("Objects that the deep learning model {name} found.", name=metadata.title())
+    metadata.setAbstract("\n".join([summary, *sentences]))
+    metadata.setHistory([*metadata.history(), *sentences])
     metadata.setCrs(layer.crs())
     layer.setMetadata(metadata)
+
+
+def _without_tags(text: str) -> str:
+    """A text of a package that QGIS may show as HTML, which it shall not be."""
+    return text.replace("<", "‹").replace(">", "›")

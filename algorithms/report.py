@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
 import numpy as np
 
-from ..inference.classes import ModelClass
+from ..inference.classes import ModelClass, class_colors
 from ..inference.findings import Example, Findings
 from ..inference.grid import Window
 from ..inference.pictures import Photographer, Picture
@@ -18,8 +19,10 @@ from ..inference.raster import RasterSource
 from ..inference.translation import tr
 from .page import document, table
 from .provenance import Provenance
-from .style import PALETTE
 
+Colors = dict[object, tuple[str, str]]
+"""Label and colour by what the class field holds."""
+MOST_CLASSES = 50
 MAP_PIXELS = 960
 CROP_PIXELS = 192
 LEAST_CROP = 48
@@ -49,18 +52,20 @@ class Report:
     source: RasterSource
     window: Window
     bands: tuple[int, ...]
+    _numbers: Iterator[int] = field(default_factory=itertools.count, init=False)
 
     def html(self) -> str:
         """The whole page."""
         photographer = Photographer(self.source, self.bands)
+        colors = class_colors(self.findings.counts, self.classes, self.findings.class_field)
         total = sum(self.findings.counts.values())
         parts = [
             "".join(f'<p class="warning">{escape(text)}</p>' for text in self.warnings),
-            _section(tr("Classes"), self._counts()),
-            _section(tr("Map"), self._map(photographer)),
+            _section(tr("Classes"), self._counts(colors)),
+            _section(tr("Map"), self._map(photographer, colors)),
             _section(tr("Confidence"), self._histogram()),
-            _section(tr("Most confident"), self._crops(photographer, self.findings.best)),
-            _section(tr("Least confident"), self._crops(photographer, self.findings.worst)),
+            _section(tr("Most confident"), self._crops(photographer, self.findings.best, colors)),
+            _section(tr("Least confident"), self._crops(photographer, self.findings.worst, colors)),
             _section(tr("Time"), self._times()),
             _section(tr("How it was made"), self._facts()),
         ]
@@ -71,35 +76,36 @@ class Report:
         lines = [line.partition(": ")[::2] for line in self.provenance.sentences()]
         return table([], [[escape(name if value else ""), escape(value or name)] for name, value in lines])
 
-    def _color(self, label: str) -> str:
-        for number, each in enumerate(self.classes):
-            if label.casefold() in (each.name.casefold(), each.value):
-                return f"#{bytes(each.color).hex()}" if each.color else PALETTE[number % len(PALETTE)]
-        return PALETTE[sorted(self.findings.counts).index(label) % len(PALETTE)]
-
-    def _counts(self) -> str:
+    def _counts(self, colors: Colors) -> str:
+        counts = self.findings.counts.most_common()
+        most = counts[0][1] if counts else 1
         rows = []
-        most = max(self.findings.counts.values(), default=1)
-        for label, count in self.findings.counts.most_common():
-            swatch = f'<span class="swatch" style="background: {self._color(label)}"></span>'
-            rows.append([swatch, escape(label or tr("without a class")), f"{count}", _bar(count / most)])
+        for label, count in counts[:MOST_CLASSES]:
+            name, color = colors[label]
+            swatch = f'<span class="swatch" style="background: {color}"></span>'
+            rows.append([swatch, escape(name or tr("without a class")), f"{count}", _bar(count / most)])
+        if len(counts) > MOST_CLASSES:
+            rest = counts[MOST_CLASSES:]
+            rows.append(["", escape(tr("{count} other classes", count=len(rest))), f"{sum(count for _, count in rest)}", ""])
         return table(["", tr("Class"), tr("Objects"), ""], rows) if rows else f"<p>{escape(tr('Nothing was found.'))}</p>"
 
-    def _map(self, photographer: Photographer) -> str:
+    def _map(self, photographer: Photographer, colors: Colors) -> str:
         outlines = self.findings.outlines
         dots = None if outlines or not len(self.findings.points) else self.source.grid.affine.invert(self.findings.points)
         picture = photographer.of_window(self.window, MAP_PIXELS, dots)
         if picture is None:
             return f"<p>{escape(tr('The raster is large and has no overviews, so there is no picture of all of it.'))}</p>"
-        return f"<figure>{self._drawing(picture, outlines)}</figure>"
+        return f"<figure>{self._drawing(picture, outlines, colors)}</figure>"
 
-    def _crops(self, photographer: Photographer, examples: Sequence[Example]) -> str:
+    def _crops(self, photographer: Photographer, examples: Sequence[Example], colors: Colors) -> str:
         figures = []
         for example in examples:
             picture = photographer.of_window(self._around(example.geometry), CROP_PIXELS)
             if picture is not None:
-                caption = " ".join(part for part in (example.label, f"{example.confidence:.3g}") if part)
-                figures.append(f"<figure>{self._drawing(picture, [example])}<figcaption>{escape(caption)}</figcaption></figure>")
+                caption = " ".join(part for part in (colors[example.label][0], f"{example.confidence:.3g}") if part)
+                figures.append(
+                    f"<figure>{self._drawing(picture, [example], colors)}<figcaption>{escape(caption)}</figcaption></figure>"
+                )
         return f'<div class="crops">{"".join(figures)}</div>' if figures else ""
 
     def _around(self, geometry: Any) -> Window:  # noqa: ANN401 - shapely has no type stubs
@@ -111,31 +117,39 @@ class Report:
         middle = (low + high) / 2
         return Window(round(middle[0] - side / 2), round(middle[1] - side / 2), side, side)
 
-    def _drawing(self, picture: Picture, outlines: Sequence[Example]) -> str:
-        """A picture with outlines over it, sharp at any size."""
+    def _drawing(self, picture: Picture, outlines: Sequence[Example], colors: Colors) -> str:
+        """A picture with outlines over it, sharp at any size; each with a white line under its own."""
         data = base64.b64encode(picture.jpeg).decode("ascii")
-        by_class: dict[str, list[str]] = {}
+        by_color: dict[str, list[str]] = {}
         for example in outlines:
-            by_class.setdefault(self._color(example.label), []).append(self._path(example.geometry, picture))
-        strokes = "".join(
-            f'<path d="{" ".join(paths)}" fill="none" stroke="{color}" stroke-width="{width}" stroke-opacity="{opacity}"/>'
-            for drawn, paths in by_class.items()
-            for color, width, opacity in (("#ffffff", 3, 0.7), (drawn, 1.5, 1))
-        )
+            by_color.setdefault(colors[example.label][1], []).append(self._path(example.geometry, picture))
+        drawn = "".join(self._outlined("".join(paths), color) for color, paths in by_color.items())
         size = f'viewBox="0 0 {picture.width} {picture.height}" width="{picture.width}" height="{picture.height}"'
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size}><image width="{picture.width}" height="{picture.height}" '
-            f'href="data:image/jpeg;base64,{data}"/>{strokes}</svg>'
+            f'href="data:image/jpeg;base64,{data}"/>{drawn}</svg>'
         )
 
+    def _outlined(self, path: str, color: str) -> str:
+        """A path drawn twice, written once."""
+        name = f"p{next(self._numbers)}"
+        lines = "".join(
+            f'<use href="#{name}" fill="none" stroke="{stroke}" stroke-width="{width}" stroke-opacity="{opacity}"/>'
+            for stroke, width, opacity in (("#fff", 3, 0.7), (color, 1.5, 1))
+        )
+        return f'<defs><path id="{name}" d="{path}"/></defs>{lines}'
+
     def _path(self, geometry: Any, picture: Picture) -> str:  # noqa: ANN401
+        """An outline in pixels of the picture, no finer than they are."""
         import shapely
 
+        def place(points: Any) -> Any:  # noqa: ANN401
+            return picture.place(self.source.grid.affine.invert(points))
+
         drawn = []
-        for part in shapely.get_parts(geometry):
-            lines = [part.exterior, *part.interiors] if part.geom_type == "Polygon" else [part]
-            for line in lines:
-                places = picture.place(self.source.grid.affine.invert(shapely.get_coordinates(line)))
+        for part in shapely.get_parts(shapely.simplify(shapely.transform(geometry, place), 0.5)):
+            for line in [part.exterior, *part.interiors] if part.geom_type == "Polygon" else [part]:
+                places = shapely.get_coordinates(line)
                 if part.geom_type == "Point":
                     x, y = places[0]
                     drawn.append(f"M{x - 3:.1f} {y:.1f}a3 3 0 1 0 6 0a3 3 0 1 0 -6 0")

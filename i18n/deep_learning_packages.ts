@@ -173,6 +173,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/parameters.py"/><source>A page with the numbers of objects, their confidence, a map, the most and the least certain ones as pictures, and where the time went. It is shown in the Results Viewer.</source>
 <translation type="unfinished"/></message>
+<message><location filename="../algorithms/provenance.py"/><source>Objects that the deep learning model {name} found.</source>
+<translation type="unfinished"/></message>
 <message><location filename="../algorithms/provenance.py"/><source>Model: {name} ({source}), sha256 {hash}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/provenance.py"/><source>Arguments: {values}</source>
@@ -182,8 +184,6 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../algorithms/provenance.py"/><source>Device: {device}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/provenance.py"/><source>Made on {date} by Deep Learning Packages {version}</source>
-<translation type="unfinished"/></message>
-<message><location filename="../algorithms/provenance.py"/><source>Objects that the deep learning model {name} found.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/raster_input.py"/><source>No raster was given for INPUT. Choose a raster layer or a file.</source>
 <translation type="unfinished"/></message>
@@ -213,6 +213,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>highest bar: {count}</source>
 <translation type="unfinished"/></message>
+<message><location filename="../algorithms/report.py"/><source>{count} other classes</source>
+<translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>Nothing was found.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>The raster is large and has no overviews, so there is no picture of all of it.</source>
@@ -220,6 +222,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../algorithms/report.py"/><source>without a class</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>All</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/style.py"/><source>other classes</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/task.py"/><source>Deep learning inference</source>
 <translation type="unfinished"/></message>
@@ -557,11 +561,11 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../provider/arguments/rows.py"/><source>Remove</source>
 <translation type="unfinished"/></message>
-<message><location filename="../provider/arguments/rows.py"/><source>Back to the default, {value}</source>
+<message><location filename="../provider/arguments/rows.py"/><source>nothing</source>
 <translation type="unfinished"/></message>
 <message><location filename="../provider/arguments/rows.py"/><source>From {low:g} to {high:g}.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../provider/arguments/rows.py"/><source>nothing</source>
+<message><location filename="../provider/arguments/rows.py"/><source>Back to the default, {value}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../provider/arguments/rows.py"/><source>Default: {value}</source>
 <translation type="unfinished"/></message>
@@ -607,6 +611,8 @@ sha256 {hash}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../provider/options.py"/><source>Measuring…</source>
 <translation type="unfinished"/></message>
+<message><location filename="../provider/options.py"/><source>{folder} holds {size:.1f} MiB of unpacked packages and notes.</source>
+<translation type="unfinished"/></message>
 <message><location filename="../provider/options.py"/><source>Inference Python</source>
 <translation type="unfinished"/></message>
 <message><location filename="../provider/options.py"/><source>Processor, where a run says AUTO</source>
@@ -620,8 +626,6 @@ sha256 {hash}</source>
 <message><location filename="../provider/options.py"/><source>torch cannot be imported: {error}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../provider/options.py"/><source>torch {version}, CUDA {cuda}</source>
-<translation type="unfinished"/></message>
-<message><location filename="../provider/options.py"/><source>{folder} holds {size:.1f} MiB of unpacked packages and notes.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../provider/options.py"/><source>A Python program or an environment's folder that has what packages import, usually torch; an ArcGIS Pro environment's python.exe will do.</source>
 <translation type="unfinished"/></message>

@@ -16,6 +16,8 @@ from .errors import ArgumentValueError
 from .translation import tr
 
 HOST_ARGUMENTS = frozenset({"raster", "rasters", "model", "device"})
+MOST_ARGUMENTS, MOST_CHOICES, LONGEST_LABEL, LONGEST_TEXT = 200, 1000, 200, 20_000
+"""What of a declaration is looked at: a package may declare anything."""
 TRUE, FALSE = "True", "False"
 _KINDS = {
     "numeric": "number", "gpdouble": "number", "gplong": "integer", "boolean": "boolean", "gpboolean": "boolean",
@@ -98,10 +100,10 @@ class ModelArgument:
 def declared_arguments(parameters: list[Any]) -> list[ModelArgument]:
     """The arguments among what getParameterInfo answered, without those that the host fills."""
     arguments: dict[str, ModelArgument] = {}
-    for entry in parameters:
+    for entry in parameters[:MOST_ARGUMENTS]:
         if not isinstance(entry, dict) or not entry.get("name"):
             continue
-        name = str(entry["name"])
+        name = str(entry["name"])[:LONGEST_LABEL]
         is_raster = str(entry.get("dataType", "")).lower() in ("raster", "rasters")
         if name.lower() not in HOST_ARGUMENTS and not is_raster:
             arguments.setdefault(name, _declared(name, entry))
@@ -117,11 +119,11 @@ def _declared(name: str, entry: dict[str, Any]) -> ModelArgument:
     return ModelArgument(
         name=name,
         kind=kind,
-        default=None if value is None else _text(value),
+        default=None if value is None else _text(value)[:LONGEST_TEXT],
         required=bool(entry.get("required", False)),
-        label=str(entry.get("displayName") or name),
-        description=str(entry.get("description") or ""),
-        choices=() if numeric or kind == "boolean" else tuple(_text(item) for item in items),
+        label=str(entry.get("displayName") or name)[:LONGEST_LABEL],
+        description=str(entry.get("description") or "")[:LONGEST_TEXT],
+        choices=() if numeric or kind == "boolean" else tuple(_text(item)[:LONGEST_LABEL] for item in items[:MOST_CHOICES]),
         minimum=float(items[0]) if bounded else None,
         maximum=float(items[1]) if bounded else None,
     )

@@ -65,7 +65,10 @@ def clear() -> None:
     if any((folder / "journals").glob(".unfinished-*")):
         raise InferenceError(tr("A run uses the cache at the moment. Wait for its end, or cancel it."))
     for name in CLEARED:
-        remove(folder / name)
+        if (folder / name).exists():  # renamed first: what is half removed must never look complete
+            doomed = unfinished_path(folder)
+            (folder / name).rename(doomed)
+            remove(doomed)
 
 
 def set_default(folder: str) -> None:
@@ -111,7 +114,7 @@ def remove(path: Path) -> None:
 
 def _runs(process: int) -> bool:
     if sys.platform == "win32":
-        return True  # os.kill would end it there
+        return _runs_on_windows(process)
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -119,3 +122,18 @@ def _runs(process: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def _runs_on_windows(process: int) -> bool:
+    """Whether a process has not ended; os.kill would end it there."""
+    import ctypes
+
+    query_limited_information, still_active = 0x1000, 259
+    kernel = getattr(ctypes, "windll").kernel32  # noqa: B009 - the attribute is there on Windows alone
+    handle = kernel.OpenProcess(query_limited_information, False, process)
+    if not handle:
+        return False
+    status = ctypes.c_ulong()
+    known = kernel.GetExitCodeProcess(handle, ctypes.byref(status))
+    kernel.CloseHandle(handle)
+    return not known or status.value == still_active

@@ -16,6 +16,8 @@ NAME_FIELDS = ("class", "classname", "label", "caption")
 """Fields that hold the name of a detection's class, best first (CONTRACT 3.5, 7), in lower case."""
 VALUE_FIELDS = ("classvalue", "value")
 """Fields that hold its number."""
+PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+"""For classes without a colour of their own: Okabe and Ito's, which people with colour blindness can tell apart."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,10 @@ def _color(value: object) -> tuple[int, int, int] | None:
             value = list(bytes.fromhex(value[1:]))
         except ValueError:
             return None
-    if not isinstance(value, list) or len(value) < 3 or not all(isinstance(part, (int, float)) for part in value[:3]):  # noqa: PLR2004
+    parts = value[:3] if isinstance(value, list) else []
+    if len(parts) < 3 or not all(isinstance(part, (int, float)) and abs(part) < 1e9 for part in parts):  # noqa: PLR2004
         return None
-    red, green, blue = (min(max(int(part), 0), 255) for part in value[:3])
+    red, green, blue = (min(max(int(part), 0), 255) for part in parts)
     return red, green, blue
 
 
@@ -71,6 +74,36 @@ def parse_classes(value: object) -> tuple[str, ...]:
     """What a user gave for CLASSES: a list, or `A;B`; each name once."""
     items = value if isinstance(value, Sequence) and not isinstance(value, str) else str(value or "").split(";")
     return tuple(dict.fromkeys(text for item in items if (text := str(item).strip())))
+
+
+class ClassLookup:
+    """Finds the declared class behind what a class field holds."""
+
+    def __init__(self, classes: Sequence[ModelClass], field: str) -> None:
+        """Prepare for a field: one with names is looked up by name, one with numbers by value."""
+        by_value = field.casefold() in VALUE_FIELDS
+        self._known = {(each.value if by_value else each.name.casefold()): each for each in reversed(classes)}
+        self._by_value = by_value
+
+    def find(self, value: object) -> ModelClass | None:
+        """The class; None for one that the definition does not list."""
+        text = _text(value)
+        return self._known.get(text if self._by_value else text.casefold())
+
+
+def class_colors(values: Iterable[object], classes: Sequence[ModelClass], field: str) -> dict[object, tuple[str, str]]:
+    """Label and colour (#rrggbb) of each value of a class field: in the definition's order, others behind by name."""
+    lookup, order = ClassLookup(classes, field), {each.name: number for number, each in enumerate(classes)}
+    found = [(value, lookup.find(value)) for value in set(values)]
+    listed = sorted(((value, each) for value, each in found if each is not None), key=lambda pair: order[pair[1].name])
+    others = sorted((value for value, each in found if each is None), key=str)
+    colors: dict[object, tuple[str, str]] = {}
+    for value, each in listed:
+        own = f"#{bytes(each.color).hex()}" if each.color else PALETTE[order[each.name] % len(PALETTE)]
+        colors[value] = (each.name, own)
+    for number, value in enumerate(others, len(classes)):
+        colors[value] = (_text(value) if value is not None else "", PALETTE[number % len(PALETTE)])
+    return colors
 
 
 class ClassFilter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,7 +51,8 @@ def recall(sha256: str) -> Description | None:
 
 def remember(sha256: str, description: Description) -> None:
     """Write down what a package told."""
-    write_text(_note(sha256), json.dumps({"format": FORMAT, **asdict(description)}))
+    with contextlib.suppress(OSError):  # it is only asked again then
+        write_text(_note(sha256), json.dumps({"format": FORMAT, **asdict(description)}))
 
 
 def describe(package: Package, hosting: Hosting, feedback: Feedback, with_fields: bool = False) -> Description:
@@ -84,10 +86,13 @@ def describe(package: Package, hosting: Hosting, feedback: Feedback, with_fields
 
 
 def recalled_for(source: str | Path) -> Description | None:
-    """What is known of the package at this place, without reading it or running its code; at once, so also in the GUI."""
-    path = Path(source).expanduser().absolute()
+    """What is known of the archive at this place, without reading it or running its code; at once, so also in the GUI.
+
+    Folders are not looked at: that takes as long as they are large.
+    """
+    path = Path(source).expanduser().absolute() if source else None
     try:
-        sha256 = digests.recall(path.parent if path.suffix.lower() == ".emd" else path)
+        sha256 = digests.recall(path) if path is not None and path.is_file() and path.suffix.lower() != ".emd" else None
     except (InferenceError, OSError):
         return None
     return recall(sha256) if sha256 else None

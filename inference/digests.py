@@ -6,6 +6,7 @@ its code may run is always hashed anew.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ def digest_of(path: Path, check: Callable[[], None]) -> str:
         path: File or folder.
         check: Called now and then; raises to stop.
     """
-    digest = hashlib.sha256()
+    note, digest = _note(path), hashlib.sha256()  # the note's name is of before: what changes meanwhile is read again
     if path.is_dir():
         for file in _files(path):
             digest.update(str(file.relative_to(path)).encode() + b"\0")
@@ -31,7 +32,8 @@ def digest_of(path: Path, check: Callable[[], None]) -> str:
     else:
         _update(digest, path, check)
     result = digest.hexdigest()
-    write_text(_note(path), result)
+    with contextlib.suppress(OSError):  # it is only read again then
+        write_text(note, result)
     return result
 
 

@@ -36,6 +36,7 @@ class Findings:
 
     Attributes:
         counts: Detections of each class.
+        class_field: The field that tells the class; empty where none does.
         confidence: Of all that have one.
         best: The surest ones, the surest first.
         worst: The least sure ones, the least sure first.
@@ -45,6 +46,7 @@ class Findings:
     """
 
     counts: Counter[str] = field(default_factory=Counter)
+    class_field: str = ""
     confidence: NDArray[Any] = field(default_factory=lambda: np.empty(0))
     best: list[Example] = field(default_factory=list)
     worst: list[Example] = field(default_factory=list)
@@ -63,6 +65,7 @@ class Findings:
         worst: list[tuple[float, int, Example]] = []
         for batch in batches:
             confidence = _numbers(batch, confidence_field)
+            findings.class_field = findings.class_field or class_field(batch.attributes) or ""
             labels = _labels(batch)
             findings.counts.update(labels)
             numbers.append(confidence[np.isfinite(confidence)])
@@ -106,7 +109,7 @@ def _numbers(batch: Detections, name: str) -> NDArray[Any]:
 def _number(value: object) -> float:
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return float("nan")
 
 

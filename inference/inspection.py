@@ -75,7 +75,7 @@ class Inspection:
             ],
             "CLASS_COUNT": len(definition.classes),
             "REQUIREMENTS": {each.module: versions.get(each.module) for each in self.requirements},
-            "MISSING": [each.distribution for each in environment.missing if not each.is_optional] if environment else [],
+            "MISSING": [each.distribution for each in environment.missing if not each.is_optional] if environment else None,
             "PROBLEMS": list(self.problems),
             "DEFINITION": definition.values,
         }

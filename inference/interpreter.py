@@ -17,6 +17,8 @@ VARIABLE = "DLPK_PYTHON"
 """Environment variable that names the Python which has the libraries of the packages."""
 MINIMUM_VERSION = (3, 9)
 PROBE_SECONDS = 60
+NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+"""Windows shows a console for programs that are started without it."""
 _PROBE = "import json, sys; print(json.dumps([list(sys.version_info[:3]), sys.prefix, sys.base_prefix, sys.path]))"
 
 
@@ -110,7 +112,7 @@ def _probed(path: str, inherits_path: bool, origin: str) -> Interpreter:
     try:
         done = subprocess.run(
             [path, "-c", _PROBE], env=environment, capture_output=True, stdin=subprocess.DEVNULL,
-            timeout=PROBE_SECONDS, check=True, text=True,
+            timeout=PROBE_SECONDS, check=True, text=True, creationflags=NO_WINDOW,
         )  # fmt: skip
         version, prefix, base_prefix, search_path = json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:

@@ -18,6 +18,7 @@ from .errors import PackageError
 from .translation import tr
 
 BUILT_IN_PREFIX = "[functions]"
+LONGEST_NAME = 200
 CLASSIFIER_TYPES = ("objectclassification", "imagecaptioner")
 
 
@@ -46,17 +47,22 @@ class ModelDefinition:
     @property
     def name(self) -> str:
         """What to call the model."""
-        return self.text("ModelName") or self.path.stem
+        return self._shown("ModelName") or self.path.stem
 
     @property
     def framework(self) -> str:
         """The prefix under which a child module is imported."""
-        return self.text("Framework")
+        return self._shown("Framework")
 
     @property
     def model_type(self) -> str:
         """ObjectDetection, InstanceDetection, ObjectClassification, …; typos occur."""
-        return self.text("ModelType")
+        return self._shown("ModelType")
+
+    def _shown(self, key: str) -> str:
+        """A value that is only shown or compared, as text whatever it is."""
+        value = self.values.get(key)
+        return " ".join(str(value).split())[:LONGEST_NAME] if value is not None else ""
 
     @property
     def classes(self) -> tuple[ModelClass, ...]:

@@ -70,7 +70,10 @@ class Photographer:
             None where reading it would take long, or it cannot be read.
         """
         factor = max(max(window.width, window.height) / longest, 1.0)
-        source = self._source if factor == 1.0 else self._source.coarser(factor)
+        try:
+            source = self._source if factor == 1.0 else self._source.coarser(factor)
+        except RasterError:
+            return None
         if source is None:
             return None
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from .package import Package
 
 MAXIMUM_FILES = 2000
+LONGEST_NAME = 200
 MAXIMUM_BYTES = 4 << 20
 """A source file that is larger holds data, not imports."""
 STOOD_IN = frozenset(["arcpy", "attribute_table", "features", "fields", "prf_utils"])
@@ -61,7 +62,7 @@ class _Scan:
     """One walk over the sources of a package."""
 
     def __init__(self, package: Package) -> None:
-        self._package = package
+        self._package, self._folder = package, package.folder.resolve()
         self._roots = list(dict.fromkeys([Path(package.function).parent, package.definition.path.parent]))
         self._found: dict[str, bool] = {}
         self._seen: set[Path] = set()
@@ -86,18 +87,19 @@ class _Scan:
         name = configuration.get("Name") if isinstance(configuration, dict) else configuration
         if not isinstance(name, str) or not name:
             return
-        framework = definition.text("Framework")
+        framework = definition.framework
         local = [found for each in (f"{framework}.{name}", name) if (found := self._local(each)) is not None]
         yield from local
-        if not local and "." in framework:
-            self._found.setdefault(framework.split(".")[0], False)
+        top = framework.split(".")[0]
+        if not local and "." in framework and top.isidentifier():
+            self._found.setdefault(top, False)
 
     def _follow(self, path: Path) -> list[Path]:
         try:
             if path.stat().st_size > MAXIMUM_BYTES:
                 return []
             tree = ast.parse(path.read_bytes())
-        except (OSError, SyntaxError, ValueError, RecursionError) as error:
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
             self._unread.append(f"{self._shown(path)}: {error}")
             return []
         local: list[Path] = []
@@ -115,17 +117,18 @@ class _Scan:
         return local
 
     def _shown(self, path: Path) -> str:
-        folder = self._package.folder.resolve()
-        return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+        return path.relative_to(self._folder).as_posix() if path.is_relative_to(self._folder) else path.name
 
     def _local(self, name: str, base: Path | None = None) -> Path | None:
         """The package's own file behind a module's name: the longest part of the name that is one."""
-        parts = [part for part in name.replace("\\", ".").split(".") if part]
+        parts = name.strip(".").split(".")
+        if not all(part.isidentifier() and len(part) <= LONGEST_NAME for part in parts):
+            return None
         for root in [base] if base is not None else self._roots:
             for length in range(len(parts), 0, -1):
                 stem = root.joinpath(*parts[:length])
                 for candidate in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py"):
-                    if candidate.is_file():
+                    if candidate.is_file() and candidate.resolve().is_relative_to(self._folder):
                         return candidate.resolve()
         return None
 

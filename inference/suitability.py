@@ -13,6 +13,8 @@ from .translation import tr
 
 MAXIMUM_FACTOR = 2.0
 """Cell sizes further than this from the trained ones are warned about (CONTRACT 2, MinCellSize)."""
+LARGEST_CELL = 1e9
+"""A cell size beyond this is no cell size."""
 METRES_PER_DEGREE = 111_320.0
 """At the equator."""
 
@@ -92,7 +94,7 @@ def _metres_of(value: Any) -> float | None:  # noqa: ANN401 - any value of JSON
     if not isinstance(value, dict):
         return None
     sides = [value.get(axis) for axis in ("x", "y")]
-    known = [abs(float(side)) for side in sides if isinstance(side, (int, float)) and math.isfinite(side) and side]
+    known = [abs(float(side)) for side in sides if isinstance(side, (int, float)) and 0 < abs(side) < LARGEST_CELL]
     if not known:
         return None
     reference = value.get("spatialReference")

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 from ..worker.protocol import Message, ProtocolError, receive, send
 from .errors import FunctionError, OutOfMemoryError, WorkerError
 from .feedback import Feedback, stop_if_canceled
-from .interpreter import VARIABLE, Interpreter
+from .interpreter import NO_WINDOW, VARIABLE, Interpreter
 from .sandbox import TEMPORARY_FOLDER, Sandbox
 from .translation import tr
 
@@ -93,7 +93,7 @@ class Worker:
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self._environment(),
-                pass_fds=self.descriptors, start_new_session=sys.platform != "win32",
+                pass_fds=self.descriptors, start_new_session=sys.platform != "win32", creationflags=NO_WINDOW,
             )  # fmt: skip
         except OSError as error:
             raise WorkerError(tr("The inference process cannot be started: {error}.", error=error)) from error

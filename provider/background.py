@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import itertools
 import threading
+import traceback
+from collections import deque
 from collections.abc import Callable
 
+from qgis.core import QgsProcessingException
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
-from ..inference.errors import Cancelled
+from ..inference.errors import Cancelled, InferenceError
+from ..inference.translation import tr
 
 Tell = Callable[[Callable[[], None]], None]
 """Delivers a call to the thread of the GUI."""
+
+KEPT_LINES = 200
 
 
 class Lines:
     """A Feedback that keeps what a package prints, and can be cancelled from any thread."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self.lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._canceled = threading.Event()
 
     def info(self, text: str) -> None:
@@ -56,12 +62,12 @@ class Background(QObject):
         self._feedbacks: dict[int, Lines] = {}
         self._told.connect(self._deliver)
 
-    def start(self, work: Callable[[Tell, Lines], None]) -> int:
+    def start(self, work: Callable[[Tell, Lines], None], failed: Callable[[str, str], None]) -> int:
         """Start work in a thread.
 
         Args:
-            work: Called with a function that delivers a call to the GUI's thread, and a feedback that can cancel
-                it. It must not raise anything but Cancelled.
+            work: Called with a function that delivers a call to the GUI's thread, and a feedback that can cancel it.
+            failed: Called in the GUI's thread with a message, and details such as a traceback, when the work fails.
 
         Returns:
             A number to drop it by.
@@ -74,6 +80,13 @@ class Background(QObject):
                 work(lambda call: self._tell(number, call), feedback)
             except Cancelled:
                 pass  # somebody dropped it
+            except (InferenceError, QgsProcessingException) as error:
+                message, details = str(error), "\n".join([*feedback.lines, getattr(error, "details", "")]).strip()
+                self._tell(number, lambda: failed(message, details))
+            except Exception as error:  # noqa: BLE001 - a thread has nobody else to tell
+                message = tr("Unexpected error: {kind}: {error}", kind=type(error).__name__, error=error)
+                details = traceback.format_exc()
+                self._tell(number, lambda: failed(message, details))
 
         threading.Thread(target=run, daemon=True).start()
         return number

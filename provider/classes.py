@@ -73,6 +73,7 @@ class ClassesDialog(QDialog):
         self._chosen = tuple(chosen)
         self.list, self._note = QListWidget(), QLabel()
         self._note.setWordWrap(True)
+        self._note.setTextFormat(Qt.TextFormat.PlainText)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
@@ -81,8 +82,8 @@ class ClassesDialog(QDialog):
             layout.addWidget(widget)
         self._reader = PackageReader()
         self._reader.opened.connect(self._show)
-        self._reader.failed.connect(lambda message, _: self._note.setText(message))
-        self.finished.connect(lambda _: self._reader.drop_all())
+        self._reader.failed.connect(self._failed)
+        self.finished.connect(self._reader.drop_all)
         if is_package(path) and path:
             self._note.setText(tr("Reading the package…"))
             self._reader.read(path, run_code=False)
@@ -95,6 +96,9 @@ class ClassesDialog(QDialog):
         listed = {item.text() for item in items}
         checked = [item.text() for item in items if item.checkState() == Qt.CheckState.Checked]
         return [*checked, *(name for name in self._chosen if name not in listed)]
+
+    def _failed(self, message: str, _details: str) -> None:
+        self._note.setText(message)
 
     def _show(self, package: Package) -> None:
         classes = package.definition.classes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qgis.core import QgsSettings
+from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import QMessageBox
 from qgis.utils import iface
 
@@ -27,6 +28,7 @@ def ask(package: Package, reason: str) -> bool:
         return True
     box = QMessageBox(iface.mainWindow() if iface else None)
     box.setIcon(QMessageBox.Icon.Warning)
+    box.setTextFormat(Qt.TextFormat.PlainText)  # a file's name must not shape the question
     box.setWindowTitle(tr("Run this package?"))
     box.setText(tr("{name} contains a Python program, which would run with all your rights.", name=package.source.name))
     box.setInformativeText(

@@ -15,11 +15,9 @@ from ..algorithms import settings
 from ..algorithms.settings import PROCESSORS, Options
 from ..inference import cache, interpreter
 from ..inference.environment import Environment, inspect_environment
-from ..inference.errors import InferenceError
-from ..inference.feedback import Feedback
 from ..inference.raster_function import Hosting
 from ..inference.translation import tr
-from .background import Background, Tell
+from .background import Background, Lines, Tell
 
 ICON = Path(__file__).parent.parent / "resources" / "icons" / "provider.svg"
 MOST_WORKERS = 64
@@ -33,10 +31,12 @@ class OptionsPage(QgsOptionsPageWidget):
         self.setObjectName("deepLearningPackagesOptions")
         options = settings.load()
         self._background = Background()
+        self._checking: int | None = None
         self.destroyed.connect(self._background.drop_all)
         self.python = _file_widget(options.python, QgsFileWidget.StorageMode.GetFile, tr("the Python of QGIS"))
         self.report = QLabel()
         self.report.setWordWrap(True)
+        self.report.setTextFormat(Qt.TextFormat.PlainText)
         self.report.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.processor = QComboBox()
         self.processor.addItems(PROCESSORS)
@@ -45,7 +45,7 @@ class OptionsPage(QgsOptionsPageWidget):
         self.workers.setRange(0, MOST_WORKERS)
         self.workers.setSpecialValueText(tr("one for each GPU, or one"))
         self.workers.setValue(options.workers)
-        self.cache = _file_widget(options.cache, QgsFileWidget.StorageMode.GetDirectory, str(_platform_cache(options)))
+        self.cache = _file_widget(options.cache, QgsFileWidget.StorageMode.GetDirectory, str(cache.platform_folder()))
         self.size = QLabel()
         self._lay_out()
         self._measure()
@@ -59,24 +59,22 @@ class OptionsPage(QgsOptionsPageWidget):
         self.report.setText(tr("Asking…"))
         options = self._options()
 
-        def work(tell: Tell, feedback: Feedback) -> None:
-            try:
-                hosting = settings.hosting(options=options)
-                text = described(hosting, inspect_environment(hosting, (), feedback, with_torch=True))
-            except InferenceError as error:
-                text = str(error)
+        def work(tell: Tell, feedback: Lines) -> None:
+            hosting = settings.hosting(options=options)
+            text = described(hosting, inspect_environment(hosting, (), feedback, with_torch=True))
             tell(lambda: self.report.setText(text))
 
-        self._background.start(work)
+        self._background.drop(self._checking)
+        self._checking = self._background.start(work, lambda message, _: self.report.setText(message))
 
     def clear(self) -> None:
         """Empty the cache."""
-        try:
+
+        def work(tell: Tell, feedback: Lines) -> None:  # noqa: ARG001 - it cannot be cancelled
             cache.clear()
-        except InferenceError as error:
-            self.size.setText(str(error))
-            return
-        self._measure()
+            tell(self._measure)
+
+        self._background.start(work, lambda message, _: self.size.setText(message))
 
     def _options(self) -> Options:
         return Options(
@@ -86,15 +84,12 @@ class OptionsPage(QgsOptionsPageWidget):
     def _measure(self) -> None:
         self.size.setText(tr("Measuring…"))
 
-        def work(tell: Tell, feedback: Feedback) -> None:  # noqa: ARG001
-            try:
-                text = tr("{folder} holds {size:.1f} MiB of unpacked packages and notes.", folder=cache.cache_folder(),
-                          size=cache.size() / 2**20)  # fmt: skip
-            except InferenceError as error:
-                text = str(error)
+        def work(tell: Tell, feedback: Lines) -> None:  # noqa: ARG001
+            text = tr("{folder} holds {size:.1f} MiB of unpacked packages and notes.", folder=cache.cache_folder(),
+                      size=cache.size() / 2**20)  # fmt: skip
             tell(lambda: self.size.setText(text))
 
-        self._background.start(work)
+        self._background.start(work, lambda message, _: self.size.setText(message))
 
     def _lay_out(self) -> None:
         form = QFormLayout()
@@ -135,7 +130,7 @@ class OptionsFactory(QgsOptionsWidgetFactory):
 
 
 def described(hosting: Hosting, environment: Environment) -> str:
-    """What a check tells, as HTML."""
+    """What a check tells."""
     chosen = hosting.interpreter
     lines = [tr("Python {version}: {path}, {origin}", version=environment.python, path=chosen.path, origin=chosen.origin)]
     if environment.torch is None:
@@ -148,10 +143,6 @@ def described(hosting: Hosting, environment: Environment) -> str:
     lines.append(tr("Device: {device}", device=told))
     lines.append(tr("Sandbox: {description}", description=hosting.sandbox.description))
     return "\n".join(lines)
-
-
-def _platform_cache(options: Options) -> Path:
-    return cache.platform_folder() if options.cache else cache.cache_folder()
 
 
 def _file_widget(path: str, mode: QgsFileWidget.StorageMode, placeholder: str) -> QgsFileWidget:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qgis.gui import QgsFilterLineEdit
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtCore import QEvent, QObject, Qt
 from qgis.PyQt.QtGui import QValidator
 from qgis.PyQt.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSizePolicy, QSpinBox, QWidget
 
@@ -46,6 +46,17 @@ class NumberSpinBox(QDoubleSpinBox):
         return (QValidator.State.Acceptable if fits else QValidator.State.Intermediate), text, position
 
 
+class NoWheel(QObject):
+    """Lets the wheel scroll the dialog; it must not change values that the pointer happens to be over."""
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Pass the wheel on, unless the user is working in the editor."""
+        if event.type() == QEvent.Type.Wheel and not watched.hasFocus():
+            event.ignore()
+            return True
+        return False
+
+
 class Editor:
     """An editor of one argument.
 
@@ -56,7 +67,9 @@ class Editor:
     def __init__(self, widget: QWidget, text: Callable[[], str], show: Callable[[str], None]) -> None:
         self.widget = widget
         self._text, self._show = text, show
-        widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # the wheel scrolls the dialog, it does not change values
+        widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self._no_wheel = NoWheel(widget)
+        widget.installEventFilter(self._no_wheel)
 
     def text(self) -> str:
         """The value."""
@@ -78,16 +91,19 @@ def editor_for(argument: ModelArgument, value: str, changed: Changed) -> Editor:
         changed: Called with the new text whenever the user changes it.
     """
     try:
-        if value:
-            argument.checked(value)
+        checked = argument.checked(value) if value else ""
+        default = argument.checked(argument.default) if argument.default else ""
     except ArgumentValueError:
         return _line(argument, changed)
     if argument.kind == "boolean":
         return _check_box(changed)
     if argument.choices:
         return _combo_box(argument, changed)
-    if argument.kind in ("number", "integer") and argument.default is not None and _is_number(argument.default):
-        return _spin_box(argument, value, changed)
+    if argument.kind in ("number", "integer") and default:
+        numbers = [float(text) for text in (default, checked or default)]
+        numbers += [limit for limit in (argument.minimum, argument.maximum) if limit is not None]
+        if all(abs(number) < LARGEST_NUMBER for number in numbers):
+            return _spin_box(argument, numbers, changed)
     return _line(argument, changed)
 
 
@@ -116,9 +132,8 @@ def _combo_box(argument: ModelArgument, changed: Changed) -> Editor:
     return Editor(box, box.currentData, show)
 
 
-def _spin_box(argument: ModelArgument, value: str, changed: Changed) -> Editor:
-    numbers = [abs(float(text)) for text in (argument.default or "0", value or "0")]
-    whole = argument.kind == "integer" and max(numbers) < LARGEST_INTEGER
+def _spin_box(argument: ModelArgument, numbers: list[float], changed: Changed) -> Editor:
+    whole = argument.kind == "integer" and max(map(abs, numbers)) < LARGEST_INTEGER
     box = QSpinBox() if whole else NumberSpinBox()
     largest = LARGEST_INTEGER if whole else LARGEST_NUMBER
     low = -largest if argument.minimum is None else argument.minimum
@@ -129,7 +144,6 @@ def _spin_box(argument: ModelArgument, value: str, changed: Changed) -> Editor:
         box.setDecimals(DECIMALS)
         box.setRange(low, high)
         box.setSingleStep(_step(argument))
-    box.setKeyboardTracking(False)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     box.setMinimumWidth(80)
 
@@ -138,7 +152,7 @@ def _spin_box(argument: ModelArgument, value: str, changed: Changed) -> Editor:
         return str(int(number)) if float(number).is_integer() else repr(float(f"{number:.12g}"))
 
     def show(shown: str) -> None:
-        number = float(shown or argument.default or "0")
+        number = float(argument.checked(shown or argument.default or "0"))
         box.setValue(int(number) if whole else number)
 
     box.valueChanged.connect(lambda _: changed(text()))
@@ -157,10 +171,3 @@ def _step(argument: ModelArgument) -> float:
     if argument.minimum is not None and argument.maximum is not None:
         return max((argument.maximum - argument.minimum) / 20, 1e-12)
     return 1.0 if float(argument.default or "0").is_integer() else 0.1
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return abs(float(text)) < LARGEST_NUMBER
-    except ValueError:
-        return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import (
     QDialog,
@@ -16,6 +15,7 @@ from qgis.PyQt.QtWidgets import (
     QProgressBar,
     QPushButton,
     QSizePolicy,
+    QStyle,
     QVBoxLayout,
     QWidget,
 )
@@ -26,7 +26,8 @@ from .raw import RawEditor
 from .rows import ArgumentRow, undeclared_row
 from .state import ArgumentState
 
-WARNING, CRITICAL = "/mIconWarning.svg", "/mTaskTerminated.svg"
+WARNING, CRITICAL = QStyle.StandardPixmap.SP_MessageBoxWarning, QStyle.StandardPixmap.SP_MessageBoxCritical
+ICON_SIZE = 16
 
 
 class ArgumentsPanel(QWidget):
@@ -74,9 +75,9 @@ class ArgumentsPanel(QWidget):
         """Take over a stored value; one that cannot be understood is shown as a problem."""
         try:
             self.state.load(value)
+            self.show_warnings("value", [])
         except ArgumentValueError as error:
-            self.show_failure(str(error), "")
-            return
+            self.show_warnings("value", [str(error)])
         self._show_values()
 
     def show_hint(self, text: str, raw: bool = False) -> None:
@@ -197,11 +198,13 @@ class ArgumentsPanel(QWidget):
         self.reset_button.setVisible(changed or bool(self.state.undeclared))
 
     def _edited(self) -> None:
+        self.show_warnings("value", [])
         self._show_reset_all()
         self._changed()
 
     def _reset_all(self) -> None:
         self.state.reset_all()
+        self.show_warnings("value", [])
         self._show_values()
         self._changed()
 
@@ -219,6 +222,7 @@ def _label(name: str) -> QLabel:
     label = QLabel()
     label.setObjectName(name)
     label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.RichText if name == "summary" else Qt.TextFormat.PlainText)  # packages are not trusted
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     label.hide()
@@ -245,10 +249,10 @@ class Notice(QWidget):
         layout.addWidget(self._icon, 0, Qt.AlignmentFlag.AlignTop)
         layout.addWidget(self.label, 1)
 
-    def show_text(self, text: str, icon: str = "") -> None:
-        """Show a text; `icon` is one of QGIS's themes'."""
+    def show_text(self, text: str, icon: QStyle.StandardPixmap | None = None) -> None:
+        """Show a text, as information or with a sign."""
         self.label.setText(text)
-        self._icon.setVisible(bool(icon))
-        if icon:
-            self._icon.setPixmap(QgsApplication.getThemeIcon(icon).pixmap(16, 16))
+        self._icon.setVisible(icon is not None)
+        if icon is not None:
+            self._icon.setPixmap(self.style().standardIcon(icon).pixmap(ICON_SIZE, ICON_SIZE))
         self.show()

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass
 
-from qgis.core import QgsProcessingException
 from qgis.PyQt.QtCore import pyqtSignal
 
 from ...algorithms import consent, settings
 from ...inference import description
 from ...inference.description import Description
 from ...inference.environment import Environment, inspect_environment
-from ...inference.errors import Cancelled, InferenceError
 from ...inference.feedback import stop_if_canceled
 from ...inference.gdal_raster import GdalRaster
 from ...inference.package import ModelDefinition, Package, open_package
 from ...inference.raster_function import Hosting
 from ...inference.requirements import Requirement, requirements_of
 from ...inference.suitability import doubts
-from ...inference.translation import tr
 from ..background import Background, Lines, Tell
 
 
@@ -63,7 +59,7 @@ class PackageReader(Background):
             run_code: Whether to go on after `opened`.
         """
         self.drop(self._reading)
-        self._reading = self.start(lambda tell, feedback: self._read(path, again, run_code, tell, feedback))
+        self._reading = self.start(lambda tell, feedback: self._read(path, again, run_code, tell, feedback), self.failed.emit)
 
     def check_raster(self, definition: ModelDefinition, choice: RasterChoice) -> None:
         """Compare a raster with a model."""
@@ -73,41 +69,21 @@ class PackageReader(Background):
             tell(lambda: self.raster_checked.emit(found))
 
         self.drop(self._checking)
-        self._checking = self.start(work)
+        # Whether the raster can be opened is the question of its own parameter.
+        self._checking = self.start(work, lambda _, __: self.raster_checked.emit([]))
 
     def ask_environment(self, package: Package, processor: str) -> None:
         """Ask the Python that would run a package what it has, and on which device that would be."""
 
         def work(tell: Tell, feedback: Lines) -> None:
-            try:
-                hosting = settings.hosting(processor)
-                environment = _environment(hosting, requirements_of(package).libraries, feedback)
-            except Cancelled:
-                raise
-            except InferenceError as error:
-                message = str(error)
-                tell(lambda: self.environment_failed.emit(message))
-            else:
-                tell(lambda: self.environment_known.emit(hosting, environment))
+            hosting = settings.hosting(processor)
+            environment = _environment(hosting, requirements_of(package).libraries, feedback)
+            tell(lambda: self.environment_known.emit(hosting, environment))
 
         self.drop(self._asking)
-        self._asking = self.start(work)
+        self._asking = self.start(work, lambda message, _: self.environment_failed.emit(message))
 
     def _read(self, path: str, again: bool, run_code: bool, tell: Tell, feedback: Lines) -> None:
-        try:
-            self._tell_all(path, again, run_code, tell, feedback)
-        except Cancelled:
-            raise
-        except (InferenceError, QgsProcessingException) as error:
-            message = str(error)
-            details = "\n".join([*feedback.lines, getattr(error, "details", "")]).strip()
-            tell(lambda: self.failed.emit(message, details))
-        except Exception as error:  # noqa: BLE001 - a thread has nobody else to tell
-            message = tr("Unexpected error: {kind}: {error}", kind=type(error).__name__, error=error)
-            details = traceback.format_exc()
-            tell(lambda: self.failed.emit(message, details))
-
-    def _tell_all(self, path: str, again: bool, run_code: bool, tell: Tell, feedback: Lines) -> None:
         package = open_package(path, lambda: stop_if_canceled(feedback), quick=True)
         tell(lambda: self.opened.emit(package))
         if not run_code:
@@ -125,10 +101,7 @@ def _asked(path: str, hosting: Hosting, feedback: Lines) -> Description:
 
 
 def _doubts(definition: ModelDefinition, choice: RasterChoice) -> list[str]:
-    try:
-        raster = GdalRaster(choice.path, choice.cell_size, choice.crs)
-    except InferenceError:
-        return []  # whether it can be opened is the raster parameter's own question
+    raster = GdalRaster(choice.path, choice.cell_size, choice.crs)
     grid = raster.grid
     raster.close()
     return doubts(definition, grid)

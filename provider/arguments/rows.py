@@ -6,6 +6,7 @@ from collections.abc import Callable
 from html import escape
 
 from qgis.core import QgsApplication
+from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import QGridLayout, QLabel, QSizePolicy, QToolButton, QWidget
 
 from ...inference.arguments import ModelArgument
@@ -22,16 +23,19 @@ class ArgumentRow:
         self._editor = editor_for(argument, state.text(argument), self._edited)
         self._editor.show(state.text(argument))
         self.label, self.widget = QLabel(), self._editor.widget
+        self.label.setTextFormat(Qt.TextFormat.RichText)
         self.label.setBuddy(self.widget)
         self.label.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         self.widget.setObjectName(f"argument_{argument.name}")
         self.reset = QToolButton()
         self.reset.setIcon(QgsApplication.getThemeIcon("/mActionUndo.svg"))
         self.reset.setAutoRaise(True)
-        self.reset.setToolTip(tr("Back to the default, {value}", value=argument.default or tr("nothing")))
+        default = argument.default or tr("nothing")
+        self.reset.setToolTip(f"<p>{escape(tr('Back to the default, {value}', value=default))}</p>")
         self.reset.clicked.connect(self._reset)
         self.problem = QLabel()
         self.problem.setWordWrap(True)
+        self.problem.setTextFormat(Qt.TextFormat.PlainText)
         for widget in (self.label, self.widget):
             widget.setToolTip(tool_tip(argument))
         self._mark()
@@ -85,6 +89,8 @@ def undeclared_row(name: str, value: str, removed: Callable[[], None]) -> tuple[
     label, note, remove = QLabel(f"<b>{escape(name)}</b>"), QLabel(), QToolButton()
     note.setText(tr("{value} - not an argument of this model; handed over all the same", value=value))
     note.setWordWrap(True)
+    note.setTextFormat(Qt.TextFormat.PlainText)
+    label.setTextFormat(Qt.TextFormat.RichText)
     remove.setIcon(QgsApplication.getThemeIcon("/mActionRemove.svg"))
     remove.setAutoRaise(True)
     remove.setToolTip(tr("Remove"))

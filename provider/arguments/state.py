@@ -21,19 +21,20 @@ class ArgumentState:
         self.arguments: tuple[ModelArgument, ...] | None = None
         self._given: dict[str, str] = {}
         self._parked: dict[str, str] = {}
+        self._belongs_to_model = False
+        self._unreadable: object = None
 
     def declare(self, arguments: Iterable[ModelArgument]) -> None:
         """Another model is there. Values stay where it has the same argument; others wait in case the old one comes back."""
-        before = self.arguments
         self.arguments = tuple(arguments)
         names = {argument.name.lower(): argument.name for argument in self.arguments}
         everything = {**self._parked, **self._given}
-        if before is None:  # what came with the value belongs to this model, declared or not
+        if not self._belongs_to_model:  # what was loaded belongs to this model, declared or not
             kept = {names.get(name.lower(), name): value for name, value in self._given.items()}
         else:
             kept = {names[name.lower()]: value for name, value in everything.items() if name.lower() in names}
         self._parked = {name: value for name, value in everything.items() if name.lower() not in {each.lower() for each in kept}}
-        self._given = kept
+        self._given, self._belongs_to_model = kept, True
 
     def forget(self) -> None:
         """No model is chosen, or it cannot be read; values stay."""
@@ -43,10 +44,13 @@ class ArgumentState:
         """Take over a stored value: JSON, `name value;name value` or a mapping.
 
         Raises:
-            ArgumentValueError: It is none of these.
+            ArgumentValueError: It is none of these; it stays what is stored until something is changed.
         """
         names = {argument.name.lower(): argument.name for argument in self.arguments or ()}
+        self._belongs_to_model, self._unreadable = False, value
+        self._given = {}
         self._given = {names.get(name.lower(), name): text for name, text in parse_values(value).items()}
+        self._unreadable = None
 
     def text(self, argument: ModelArgument) -> str:
         """The present value of an argument."""
@@ -54,6 +58,7 @@ class ArgumentState:
 
     def set(self, name: str, text: str) -> None:
         """Set a value; the default again means that nothing is set."""
+        self._unreadable = None
         argument = next((each for each in self.arguments or () if each.name == name), None)
         if argument is not None and same(argument, text, argument.default):
             self._given.pop(name, None)
@@ -62,10 +67,12 @@ class ArgumentState:
 
     def reset(self, name: str) -> None:
         """Go back to the default."""
+        self._unreadable = None
         self._given.pop(name, None)
 
     def reset_all(self) -> None:
         """Go back to all defaults."""
+        self._unreadable = None
         self._given.clear()
 
     def is_changed(self, argument: ModelArgument) -> bool:
@@ -95,10 +102,12 @@ class ArgumentState:
 
     def replace(self, values: dict[str, str]) -> None:
         """Set all values at once, as the raw editor does."""
-        self._given = dict(values)
+        self._given, self._belongs_to_model, self._unreadable = dict(values), False, None
 
     def value(self) -> str:
         """What is stored: JSON of the values that differ from the defaults; empty when none does."""
+        if self._unreadable is not None:
+            return str(self._unreadable)
         changed = [argument for argument in self.arguments or () if self.is_changed(argument)]
         shown = {argument.name: plain(argument, self._given[argument.name]) for argument in changed}
         shown.update(self.undeclared)

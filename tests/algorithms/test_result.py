@@ -6,12 +6,13 @@ import re
 
 import numpy as np
 import pytest
-from deep_learning_packages.algorithms.provenance import plugin_version
+from deep_learning_packages.algorithms.provenance import plugin_version, without_credentials
 from packages import make_package
 from qgis import processing
 from qgis.core import (
     Qgis,
     QgsCategorizedSymbolRenderer,
+    QgsExpression,
     QgsFeature,
     QgsGeometry,
     QgsPointXY,
@@ -90,9 +91,10 @@ def check_style(layer):
         properties = categories[0].symbol().dataDefinedProperties()
         value = properties.property(QgsSymbol.Property.Opacity).valueAsDouble(context.expressionContext(), -1)
         opacity[feature["Confidence"]] = value[0]
-    assert opacity == {50.0: 55, 70.0: pytest.approx(77.5), 90.0: 100}
-    assert '"Class"' in layer.displayExpression()
-    assert "Confidence" in layer.mapTipTemplate()
+    assert opacity == {50.0: 60, 70.0: pytest.approx(80), 90.0: 100}
+    context.expressionContext().setFeature(next(layer.getFeatures("\"Class\" = 'Bus'")))
+    assert QgsExpression(layer.displayExpression()).evaluate(context.expressionContext()) == "Bus 90"
+    assert "<b>Bus 90</b>" in QgsExpression.replaceExpressionText(layer.mapTipTemplate(), context.expressionContext())
 
 
 @pytest.mark.parametrize("destination", ["memory:", "found.gpkg", "found.shp", "found.geojson", "found.fgb"])
@@ -150,6 +152,40 @@ def test_name_of_the_loaded_layer(provider, raster, package):
         results, done = algorithm.run(values, context, QgsProcessingFeedback())
         assert done
         assert context.layerToLoadOnCompletionDetails(results["OUTPUT"]).name == expected
+
+
+EVIL = "<img src='http://evil/'>[% env('HOME') %]"
+
+
+def test_nothing_of_a_package_becomes_html_or_an_expression(provider, raster, tmp_path):
+    """Neither in map tips nor in the legend, the metadata, the report."""
+    package = make_package(tmp_path / "evil", VEHICLES.replace('"Tram"', repr(EVIL)), {**DEFINITION, "ModelName": EVIL})
+    path = tmp_path / "report.html"
+    layer = run(INPUT=raster, MODEL=package, OUTPUT="memory:", REPORT=path)["OUTPUT"]
+    context = layer.createExpressionContext()
+    tips = []
+    for feature in layer.getFeatures():
+        context.setFeature(feature)
+        tips.append(QgsExpression.replaceExpressionText(layer.mapTipTemplate(), context))
+    assert any("&lt;img" in tip for tip in tips)
+    assert not any("<img" in tip for tip in tips)
+    assert not any("[%" in each.label() for each in layer.renderer().categories())
+    metadata = layer.metadata()
+    assert not any("<" in text for text in (metadata.title(), metadata.abstract(), *metadata.history()))
+    assert "<img" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("/data/image.tif", "/data/image.tif"),
+        ("PG:host=h user=me password='top secret' table=t", "PG:host=h user=… password=… table=t"),  # pragma: allowlist secret
+        ("/vsicurl/https://me:pw@host/a.tif?sig=abc&x=1", "/vsicurl/https://…@host/a.tif?sig=…&x=1"),  # pragma: allowlist secret
+        ("https://host/a.tif?X-Token=abc", "https://host/a.tif?X-Token=…"),  # pragma: allowlist secret
+    ],
+)
+def test_credentials_are_not_written_down(address, shown):
+    assert without_credentials(address) == shown
 
 
 def test_points_get_markers(provider, raster, tmp_path):
@@ -240,7 +276,7 @@ def test_report(provider, raster, package, tmp_path):
     ):
         assert fact in text
     assert text.count("data:image/jpeg;base64,") == 1 + 3 + 3
-    assert not re.findall(r'(?:src|href)="(?!data:)', text)
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', text)
     assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", text)
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text

@@ -57,8 +57,8 @@ def open_dialog(image):
 
     def open_(parameters=None, algorithm="dlpk:detectobjects"):
         dialog = processing.createAlgorithmDialog(algorithm, {key: str(value) for key, value in (parameters or {}).items()})
-        dialog.resize(900, 900)
         dialog.show()
+        dialog.resize(900, 900)  # it comes up with the size of the last one
         opened.append(dialog)
         return dialog
 

@@ -9,14 +9,25 @@ import time
 
 import numpy as np
 import pytest
-from desktop import SAMPLE, SLOW, Stalls, every_kind, pause, picture, wait
+from desktop import ARGUMENTS, SAMPLE, SLOW, Stalls, every_kind, pause, picture, wait
 from packages import make_package
 from qgis import processing
 from qgis.core import Qgis, QgsProject
 from qgis.PyQt import sip
-from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtCore import QPoint, QPointF, Qt
+from qgis.PyQt.QtGui import QWheelEvent
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QLineEdit, QProgressBar, QPushButton, QSpinBox
+from qgis.PyQt.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QLabel,
+    QLineEdit,
+    QProgressBar,
+    QPushButton,
+    QSpinBox,
+)
 from qgis.utils import iface
 from rasters import write_raster
 
@@ -117,6 +128,36 @@ def test_stored_value_comes_back(open_dialog, rows, kinds):
     assert editors["text_prompt"].text() == "a;b"
     assert json.loads(value(dialog)) == {"threshold": 0.6, "text_prompt": "a;b", "stranger": "1"}
     assert any("not an argument of this model" in label.text() for label in dialog.findChildren(QLabel))
+
+
+def test_wheel_does_not_change_values(open_dialog, rows, kinds):
+    """It scrolls the dialog, unless the user is working in the editor."""
+    dialog = open_dialog({"MODEL": kinds})
+    editors = rows(dialog)
+    for name in ("threshold", "tile", "merge_policy"):
+        editor = editors[name]
+        middle = QPointF(editor.rect().center())
+        event = QWheelEvent(
+            middle, QPointF(editor.mapToGlobal(editor.rect().center())), QPoint(0, 0), QPoint(0, -120), Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+        )  # fmt: skip
+        editor.clearFocus()
+        QApplication.sendEvent(editor, event)
+    assert value(dialog) == ""
+
+
+def test_values_that_editors_cannot_show_are_not_lost(open_dialog, rows, tmp_path):
+    """Decimal commas, limits beyond a spin box, a stored value that is no JSON."""
+    limits = ARGUMENTS.replace("[32, 1024]", "[0, 4294967295]").replace('"domain": [0.0, 1.0]', '"domain": [0.0, float("inf")]')
+    package = make_package(tmp_path / "p", limits)
+    dialog = open_dialog({"MODEL": package, "ARGUMENTS": "threshold 0,6;tile 3000000000;padding wide"})
+    assert set(rows(dialog)) >= {"threshold", "tile", "padding"}
+    assert json.loads(value(dialog)) == {"tile": 3000000000, "padding": "wide", "threshold": 0.6}
+    assert any("must be a number, but 'wide'" in label.text() for label in dialog.findChildren(QLabel))
+    broken = open_dialog({"MODEL": package, "ARGUMENTS": '{"tile": '})
+    rows(broken)
+    assert value(broken) == '{"tile": '
+    assert any("not valid JSON" in label.text() for label in broken.findChildren(QLabel))
 
 
 def test_warnings(open_dialog, rows, kinds, tmp_path):

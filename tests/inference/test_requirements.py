@@ -88,6 +88,39 @@ def test_thin_wrappers_need_their_framework(cache, tmp_path):
     assert [each.module for each in found.libraries] == ["arcgis"]
 
 
+@pytest.mark.parametrize("name", ["/", "../outside", "x" * 300, "torch; rm", "a/b"])
+def test_names_that_are_no_modules(cache, tmp_path, name):
+    """Nothing outside the package is looked at, and no such name becomes a library to install."""
+    (tmp_path / "outside.py").write_text("import stranger\n")
+    definition = {"InferenceFunction": None, "Framework": f"{name}.learn", "ModelConfiguration": name}
+    assert requirements_of(open_package(make_package(tmp_path / "p", definition=definition))).libraries == ()
+
+
+def test_source_that_breaks_the_parser(cache, tmp_path):
+    folder = make_package(tmp_path / "p", code="import deep\nclass Function:\n    def getParameterInfo(self): pass\n")
+    (folder / "deep.py").write_text("x = " + "-" * 100_000 + "1\n")
+    assert requirements_of(open_package(folder)).unread
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {
+            "ModelName": 5,
+            "ModelType": ["x"],
+            "Framework": {},
+            "Classes": [{"Value": 1, "Name": "A", "Color": [float("nan"), 0, 10**400]}],
+        },
+        {"MinCellSize": {"x": 10**400, "y": 0}, "MaxCellSize": {"x": "a"}, "ExtractBands": "x", "NormalizationStats": []},
+    ],
+)
+def test_nonsense_in_what_is_only_shown(cache, tmp_path, values):
+    found = definition(cache, tmp_path, **values)
+    assert isinstance(found.name, str)
+    assert all(each.color is None for each in found.classes)
+    assert doubts(found, grid(tmp_path, np.zeros((3, 8, 8), np.uint8), (0, 1, 0, 0, 0, -1), 32633)) == []
+
+
 def grid(tmp_path, pixels, transform, epsg):
     raster = GdalRaster(str(write_raster(tmp_path / "r.tif", pixels, transform, epsg)))
     found = raster.grid

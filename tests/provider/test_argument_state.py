@@ -7,6 +7,7 @@ import math
 
 import pytest
 from deep_learning_packages.inference.arguments import ModelArgument, parse_values, scalars
+from deep_learning_packages.inference.errors import ArgumentValueError
 from deep_learning_packages.inference.interpreter import find_interpreter
 from deep_learning_packages.inference.package import open_package
 from deep_learning_packages.inference.raster_function import Hosting, RasterFunction
@@ -145,6 +146,34 @@ def test_wrong_values_are_kept_and_told():
     assert "must be a number" in state.problem(arguments[0])
     assert "must be a whole number" in state.problem(arguments[1])
     assert json.loads(state.value()) == {"threshold": "high", "tile": "2.5"}
+
+
+THRESHOLD = ModelArgument("threshold", "number", "0.5", False, "Threshold", "", (), 0.0, 1.0)
+TILE = ModelArgument("tile", "integer", "256", False, "Tile", "")
+
+
+def test_values_of_a_model_do_not_reach_the_next_by_way_of_none():
+    """The first model is left for a moment without any, as while a path is typed."""
+    state = ArgumentState()
+    state.declare([THRESHOLD, TILE])
+    state.set("tile", "64")
+    state.set("threshold", "0.7")
+    state.forget()
+    state.declare([THRESHOLD])
+    assert json.loads(state.value()) == {"threshold": 0.7}
+    state.forget()
+    state.declare([THRESHOLD, TILE])
+    assert json.loads(state.value()) == {"threshold": 0.7, "tile": 64}
+
+
+def test_a_value_that_cannot_be_read_is_kept_until_something_is_changed():
+    state = ArgumentState()
+    with pytest.raises(ArgumentValueError):
+        state.load('{"threshold": ')
+    state.declare([THRESHOLD])
+    assert state.value() == '{"threshold": '
+    state.set("threshold", "0.6")
+    assert json.loads(state.value()) == {"threshold": 0.6}
 
 
 ECHO = """
