@@ -26,6 +26,17 @@ def plugin():
 
 
 @pytest.fixture(autouse=True)
+def consent(plugin):
+    """Where there is no sandbox, QGIS would ask and wait; these packages are our own."""
+    from deep_learning_packages.algorithms import consent
+    from deep_learning_packages.provider.consent_dialog import ask
+
+    consent.set_question(lambda package, reason: True)
+    yield consent
+    consent.set_question(ask)
+
+
+@pytest.fixture(autouse=True)
 def no_errors_in_slots(monkeypatch):
     """An exception in a slot fails the test; QGIS would show a dialog and wait."""
     raised = []

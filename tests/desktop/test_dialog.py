@@ -195,6 +195,27 @@ def test_broken_package(open_dialog, tmp_path, rows):
     assert "threshold" in rows(dialog)
 
 
+def test_nothing_runs_without_consent(open_dialog, tmp_path, consent, monkeypatch):
+    """Without a sandbox the user is asked, in QGIS's own thread; after a no, the package has not run."""
+    import threading
+
+    from deep_learning_packages.algorithms import settings
+    from deep_learning_packages.inference.sandbox import Sandbox
+
+    asked = []
+    monkeypatch.setattr(settings, "find_sandbox", lambda: Sandbox(None, "bubblewrap is not installed"))
+    consent.set_question(
+        lambda package, reason: asked.append((package.sha256, threading.current_thread() is threading.main_thread()))
+    )
+    mark = tmp_path / "ran"
+    package = make_package(tmp_path / "p", code=f"open({str(mark)!r}, 'w')\n")
+    dialog = open_dialog({"MODEL": package})
+    wait(lambda: visible(dialog, QPushButton, "retry"))
+    assert "was not run, as you did not allow it" in visible(dialog, QLabel, "message").text()
+    assert [in_main for _, in_main in asked] == [True]
+    assert not mark.exists()
+
+
 def test_slow_package_does_not_stop_qgis(open_dialog, rows, tmp_path):
     """While a package takes three seconds to start, the event loop turns; the second time its rows are there at once."""
     package = make_package(tmp_path / "slow", SLOW)
