@@ -15,8 +15,10 @@ export QT_QPA_PLATFORM=offscreen
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 qgis_process plugins enable deep_learning_packages >/dev/null 2>&1 || true
-qgis_process run dlpk:detectobjects --INPUT=resources/sample/tree_crowns.tif --MODEL=resources/sample/tree_crowns.dlpk \
-  --NMS=true --MAX_OVERLAP=0.3 --OUTPUT="$work/tree_crowns.gpkg" --REPORT="$work/report.html" >/dev/null
+cp resources/sample/tree_crowns.* "$work"
+(cd "$work" && qgis_process run dlpk:detectobjects --INPUT=tree_crowns.tif --MODEL=tree_crowns.dlpk --NMS=true --MAX_OVERLAP=0.3 \
+  --OUTPUT=tree_crowns.gpkg --REPORT=report.html >/dev/null)
+sed -i "s#$work/##g" "$work/report.html" # no paths of this machine in the picture
 browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)
 if [ -n "$browser" ]; then
   "$browser" --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$work/browser" --window-size=1000,2300 \

@@ -9,11 +9,10 @@ from qgis.PyQt.QtCore import QRect, Qt
 from qgis.PyQt.QtGui import QGuiApplication, QImage
 
 WANTED = {
-    "light-1/dialog.png": ("dialog.png", 620),
-    "light-1/warnings.png": ("warnings.png", 620),
+    "light-1/dialog.png": ("dialog.png", 760),
+    "light-1/warnings.png": ("warnings.png", 760),
     "light-1/batch.png": ("batch.png", 820),
-    "light-1/modeler_child.png": ("modeler.png", 480),
-    "light-1/options.png": ("options.png", 720),
+    "light-1/modeler_child.png": ("modeler.png", 560),
     "light-1/result.png": ("result.jpg", 900),
     "report.png": ("report.jpg", 700),
 }
@@ -33,8 +32,6 @@ def main() -> None:
         if small == "report.jpg":
             picture = picture.copy(QRect(0, 0, picture.width(), min(picture.height(), 1800)))
         picture = picture.scaledToWidth(width, Qt.TransformationMode.SmoothTransformation)
-        if small.endswith(".png"):
-            picture = picture.convertToFormat(QImage.Format.Format_Indexed8)
         picture.save(str(target / small), quality=QUALITY if small.endswith(".jpg") else -1)
         print(f"{target / small}: {(target / small).stat().st_size // 1024} KiB")
     del application

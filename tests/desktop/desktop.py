@@ -13,7 +13,8 @@ from qgis.PyQt.QtWidgets import QApplication, QWidget
 from qgis.utils import iface
 
 ROOT = Path(__file__).parents[2]
-SAMPLE = ROOT / "resources" / "sample"
+SAMPLE = Path("resources") / "sample"  # relative, so that pictures show no paths of the machine
+os.chdir(ROOT)
 PICTURES = Path(os.environ["DLPK_PICTURES"])
 sys.path.insert(0, str(ROOT / "tests"))
 

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from desktop import ARGUMENTS, SAMPLE, SLOW, Stalls, every_kind, pause, picture, wait
+from desktop import ARGUMENTS, ROOT, SAMPLE, SLOW, Stalls, every_kind, pause, picture, wait
 from packages import make_package
 from qgis import processing
 from qgis.core import Qgis, QgsProject
@@ -160,26 +160,35 @@ def test_values_that_editors_cannot_show_are_not_lost(open_dialog, rows, tmp_pat
     assert any("not valid JSON" in label.text() for label in broken.findChildren(QLabel))
 
 
-def test_warnings(open_dialog, rows, kinds, tmp_path):
-    """One band, 16 bit and too coarse: three sentences; and the missing library with the way to get it."""
-    raster = write_raster(tmp_path / "coarse.tif", np.zeros((1, 64, 64), np.uint16), (500000, 10, 0, 4000000, 0, -10))
-    function = kinds / "Function.py"
-    function.write_text(
-        "try:\n    import os\nexcept ImportError:\n    pass\n"
-        + function.read_text()
-        + "\ndef later():\n    import no_such_library\n"
-    )
-    dialog = open_dialog({"MODEL": kinds, "INPUT": raster})
+def shown_warnings(dialog):
+    return [each.text() for each in dialog.findChildren(QLabel) if each.objectName() == "warning" and each.isVisible()]
+
+
+def test_warnings(open_dialog, rows, kinds, tmp_path, monkeypatch):
+    """One band, 16 bit and too coarse: three sentences, which follow the raster; the device follows the processor."""
+    monkeypatch.chdir(tmp_path)
+    write_raster(tmp_path / "coarse.tif", np.zeros((1, 64, 64), np.uint16), (500000, 10, 0, 4000000, 0, -10))
+    dialog = open_dialog({"MODEL": kinds.name, "INPUT": "coarse.tif"})
     rows(dialog)
-    wait(lambda: visible(dialog, QLabel, "device"))
-    warnings = [each.text() for each in dialog.findChildren(QLabel) if each.objectName() == "warning" and each.isVisible()]
-    for sentence in ("reads band 3, but the raster has 1", "uint16 pixels", "cell size of 10 m", "lacks no_such_library"):
-        assert any(sentence in warning for warning in warnings), (sentence, warnings)
+    wait(lambda: visible(dialog, QLabel, "device") and len(shown_warnings(dialog)) == 3)
+    for sentence in ("reads band 3, but the raster has 1", "uint16 pixels", "cell size of 10 m"):
+        assert any(sentence in warning for warning in shown_warnings(dialog)), sentence
     picture(dialog, "warnings")
     wrapper(dialog, "PROCESSOR").setParameterValue("CPU", dialog.processingContext())
     wait(lambda: "the CPU was asked for" in visible(dialog, QLabel, "device").text())
-    wrapper(dialog, "INPUT").setParameterValue(str(SAMPLE / "tree_crowns.tif"), dialog.processingContext())
-    wait(lambda: len([each for each in dialog.findChildren(QLabel) if each.objectName() == "warning" and each.isVisible()]) == 2)
+    wrapper(dialog, "INPUT").setParameterValue(str(ROOT / SAMPLE / "tree_crowns.tif"), dialog.processingContext())
+    wait(lambda: len(shown_warnings(dialog)) == 1)
+    wrapper(dialog, "CELL_SIZE").setParameterValue(0.3, dialog.processingContext())
+    wait(lambda: not shown_warnings(dialog))
+
+
+def test_missing_library(open_dialog, rows, kinds):
+    """Which one, and how to get it."""
+    function = kinds / "Function.py"
+    function.write_text(function.read_text() + "\ndef later():\n    import no_such_library\n")
+    dialog = open_dialog({"MODEL": kinds})
+    rows(dialog)
+    wait(lambda: any("pip install no_such_library" in warning for warning in shown_warnings(dialog)))
 
 
 def test_broken_package(open_dialog, tmp_path, rows):
