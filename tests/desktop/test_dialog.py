@@ -255,6 +255,8 @@ def test_dialog_closed_while_it_reads(open_dialog, tmp_path):
     before = threading.active_count()
     dialog = open_dialog({"MODEL": package})
     wait(lambda: threading.active_count() > before)
+    wait(lambda: any(bar.isVisible() and bar.maximum() == 0 for bar in dialog.findChildren(QProgressBar)))
+    picture(dialog, "busy")
     dialog.close()
     dialog.deleteLater()
     wait(lambda: threading.active_count() <= before, 10)
