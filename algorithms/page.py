@@ -27,6 +27,8 @@ figure { margin: 0; } figcaption { color: var(--soft); font-size: .85rem; }
 .crops svg { width: 100%; }
 svg { max-width: 100%; height: auto; display: block; } code { font-size: .92em; }
 .bar { fill: var(--bar); } svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
+@media print { .crops { grid-template-columns: repeat(6, 1fr); gap: .4rem; break-inside: avoid; }
+  .swatch { print-color-adjust: exact; } }
 """
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from desktop import ARGUMENTS, ROOT, SAMPLE, SLOW, Stalls, every_kind, pause, picture, wait
 from packages import make_package
+from processing.core.ProcessingResults import resultsList
 from qgis import processing
 from qgis.core import Qgis, QgsProject
 from qgis.PyQt import sip
@@ -50,7 +51,7 @@ def type_into(spin_box, text):
     QTest.keyClick(spin_box, Qt.Key.Key_Return)
 
 
-def test_pick_change_run(open_dialog, rows):
+def test_pick_change_run(open_dialog, rows, tmp_path):
     """A user picks the sample package, changes two things and runs: the layer is in the project, named and styled."""
     dialog = open_dialog()
     wrapper(dialog, "MODEL").wrappedWidget().setFilePath(str(SAMPLE / "tree_crowns.dlpk"))
@@ -59,6 +60,7 @@ def test_pick_change_run(open_dialog, rows):
     assert "Tree crowns" in visible(dialog, QLabel, "summary").text()
     type_into(editors["threshold"], "0.5")
     wrapper(dialog, "NMS").wrappedWidget().setChecked(True)
+    wrapper(dialog, "REPORT").setParameterValue(str(tmp_path / "report.html"), dialog.processingContext())
     wait(lambda: visible(dialog, QLabel, "device"))
     picture(dialog, "dialog")
     assert json.loads(value(dialog)) == {"threshold": 0.5}
@@ -72,6 +74,7 @@ def test_pick_change_run(open_dialog, rows):
     assert categories[0].symbol().symbolLayer(1).strokeColor().name() == "#4caf50"
     assert "Confidence" in layer.mapTipTemplate()
     assert "sha256" in layer.metadata().abstract()
+    wait(lambda: any(each.filename == str(tmp_path / "report.html") for each in resultsList.getResults()))
     dialog.hide()
     iface.mapCanvas().setExtent(layer.extent())
     iface.mapCanvas().refresh()
