@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from ..inference.inspection import Inspection
+from ..inference.inspection import Inspection, kind_label
 from ..inference.translation import tr
 from .page import document, table
 
@@ -37,6 +37,6 @@ def _arguments(inspection: Inspection) -> str:
         if each.minimum is not None:
             limits = f"{each.minimum:g} … {each.maximum:g}"
         about = " - ".join(dict.fromkeys(text for text in (each.label, each.description) if text and text != each.name))
-        cells = (each.name, each.kind, "" if each.default is None else each.default, limits, about)
+        cells = (each.name, kind_label(each.kind), "" if each.default is None else each.default, limits, about)
         rows.append([f"<code>{escape(cells[0])}</code>", *map(escape, cells[1:])])
     return table([tr("Argument"), tr("Kind"), tr("Default"), tr("Allowed"), tr("About")], rows)

@@ -327,6 +327,12 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/inspection.py"/><source>Python: {path} {version}, {origin}</source>
 <translation type="unfinished"/></message>
+<message><location filename="../inference/inspection.py"/><source>number</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/inspection.py"/><source>whole number</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/inspection.py"/><source>text</source>
+<translation type="unfinished"/></message>
 <message><location filename="../inference/inspection.py"/><source> (one of {choices})</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/inspection.py"/><source>no default</source>

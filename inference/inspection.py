@@ -151,6 +151,12 @@ class Inspection:
         return [python, tr("Device: {device}", device=name)]
 
 
+def kind_label(kind: str) -> str:
+    """What users call a kind of argument."""
+    labels = {"number": tr("number"), "integer": tr("whole number"), "boolean": tr("True or False"), "text": tr("text")}
+    return labels.get(kind, kind)
+
+
 def summary(argument: ModelArgument) -> str:
     """One line about an argument."""
     if argument.choices:
@@ -162,7 +168,7 @@ def summary(argument: ModelArgument) -> str:
     default = tr("no default") if argument.default is None else tr("default {value}", value=argument.default or "''")
     required = tr(", required") if argument.required and argument.default is None else ""
     about = f" - {argument.description or argument.label}" if argument.description or argument.label != argument.name else ""
-    return f"{argument.name}: {argument.kind}{limits}, {default}{required}{about}"
+    return f"{argument.name}: {kind_label(argument.kind)}{limits}, {default}{required}{about}"
 
 
 def inspect_package(package: Package, find_hosting: Callable[[], Hosting], feedback: Feedback, run_code: bool) -> Inspection:
