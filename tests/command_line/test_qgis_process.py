@@ -371,7 +371,7 @@ def test_inspect_package_as_json(environment):
 
 def test_inspect_package_without_torch(environment, tmp_path):
     """A Python that has nothing but numpy tells what the files hold, and that torch is missing."""
-    if subprocess.run(["/usr/bin/python3", "-s", "-c", "import torch"], capture_output=True, check=False).returncode == 0:
+    if subprocess.run(["/usr/bin/python3", "-sE", "-c", "import torch"], capture_output=True, check=False).returncode == 0:
         pytest.skip("the system's own Python has torch")
     bare = tmp_path / "python"
     bare.write_text('#!/bin/sh\nexec /usr/bin/python3 -s "$@"\n')
