@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qgis.core import (
     Qgis,
@@ -15,28 +15,26 @@ from qgis.core import (
     QgsProcessingException,
     QgsProcessingFeedback,
     QgsProcessingParameterFeatureSink,
-    QgsUnitTypes,
 )
 from qgis.PyQt.QtGui import QIcon
 
 from ..inference import description
 from ..inference.arguments import parse_values
 from ..inference.classes import parse_classes
-from ..inference.errors import Cancelled, InferenceError
+from ..inference.errors import InferenceError
 from ..inference.feedback import stop_if_canceled
 from ..inference.grid import Window
 from ..inference.package import open_package
 from ..inference.plan import InferencePlan, SuppressionPlan
 from ..inference.translation import tr
-from . import consent, provenance, settings
+from . import consent, settings
 from . import parameters as shared
+from .failure import check_number, reported
 from .finishing import Finishing, appends
 from .output import STOCK_FIELDS, WKB_TYPES, fields_for, qgis_fields, why_not_writable, write
+from .provenance import provenance_of
 from .raster_input import RasterInput, evaluated, raster_from_value
 from .task import InferenceTask, TaskFeedback, interruptible
-
-if TYPE_CHECKING:
-    from ..inference.run import InferenceResult
 
 POLYGON = 4
 ICON = Path(__file__).parent.parent / "resources" / "icons" / "detect_objects.svg"
@@ -146,7 +144,7 @@ class DetectObjects(QgsProcessingAlgorithm):
             )  # fmt: skip
         parse_values(evaluated(parameters.get(self.ARGUMENTS), context))
         for name, low, high in ((self.MAX_OVERLAP, 0.0, 1.0), (self.CELL_SIZE, 0.0, math.inf)):
-            self._check_number(name, low, high, evaluated(parameters.get(name), context))
+            check_number(self.parameterDefinition(name), low, high, evaluated(parameters.get(name), context))
         for definition in self.parameterDefinitions():
             value = parameters.get(definition.name())
             if definition.name() != self.INPUT and not definition.checkValueIsAcceptable(value, context):
@@ -157,20 +155,6 @@ class DetectObjects(QgsProcessingAlgorithm):
         for name in (self.OUTPUT, self.REPORT):
             if reason := why_not_writable(parameters.get(name)):
                 raise QgsProcessingException(reason)
-
-    def _check_number(self, name: str, low: float, high: float, value: Any) -> None:  # noqa: ANN401
-        if value is None or value == "":
-            return
-        try:
-            fits = low <= float(value) <= high
-        except (TypeError, ValueError):
-            fits = False
-        if not fits:
-            allowed = tr("from {low} to {high}", low=f"{low:g}", high=f"{high:g}") if high < math.inf else tr("0 or more")
-            raise QgsProcessingException(
-                tr("The {label} ({name}) must be a number, {allowed}, but {value} was given.",
-                   label=self.parameterDefinition(name).description().lower(), name=name, allowed=allowed, value=value)
-            )  # fmt: skip
 
     def sinkProperties(
         self, sink: str, parameters: dict[str, Any], context: QgsProcessingContext, source: dict[str, Any]
@@ -215,13 +199,13 @@ class DetectObjects(QgsProcessingAlgorithm):
             try:
                 plan = self._plan(parameters, context, feedback)
             except InferenceError as error:
-                raise _reported(error, feedback) from error
+                raise reported(error, feedback) from error
             task = InferenceTask(plan, feedback)
             try:
                 consent.require(plan.package, plan.hosting.sandbox, TaskFeedback(feedback))
                 task.run()
                 if task.error is not None:
-                    raise _reported(task.error, feedback) from task.error
+                    raise reported(task.error, feedback) from task.error
                 results = self._write(plan, task, parameters, context)
                 return {**results, **self._report(plan, task, parameters, context)}
             finally:
@@ -282,7 +266,7 @@ class DetectObjects(QgsProcessingAlgorithm):
         self._finishing = Finishing(
             destination,
             plan.package.definition,
-            self._provenance(plan, result),
+            provenance_of(plan, result, self._raster),
             confidence,
             occurring,
             appends(parameters.get(self.OUTPUT)),
@@ -296,53 +280,13 @@ class DetectObjects(QgsProcessingAlgorithm):
         path = self.parameterAsFileOutput(parameters, self.REPORT, context)
         if not path or task.result is None or self._finishing is None:
             return {}
-        from .report import Findings, Report
+        from .report import write_report
 
-        try:
-            report = Report(
-                Findings.of(task.result.detections(), self._finishing.confidence),
-                self._finishing.provenance,
-                plan.package.definition.classes,
-                task.result.seconds,
-                task.feedback.warnings,
-                plan.source,
-                plan.extent,
-                task.result.bands,
-            )
-            Path(path).write_text(report.html(), encoding="utf-8", errors="replace")
-        except Exception as error:  # noqa: BLE001 - the layer is complete, so nothing here may fail the run
-            task.feedback.warning(tr("The report cannot be written: {error}", error=error))
-            return {}
-        return {self.REPORT: path}
-
-    def _provenance(self, plan: InferencePlan, result: InferenceResult) -> provenance.Provenance:
-        sides = [f"{side:.6g}" for side in plan.source.grid.affine.cell_size]
-        unit = QgsUnitTypes.toAbbreviatedString(self._raster.crs.mapUnits()) if self._raster.crs.isValid() else tr("pixels")
-        return provenance.Provenance(
-            package=plan.package.definition.name,
-            source=str(plan.package.source),
-            sha256=plan.package.sha256,
-            arguments=result.values,
-            raster=self._raster.path,
-            cell_size=" × ".join(dict.fromkeys(sides)) + f" {unit}",
-            device=result.device.name,
-            moment=provenance.now(),
-        )
+        written = write_report(path, plan, task.result, self._finishing, task.feedback)
+        return {self.REPORT: path} if written else {}
 
     def postProcessAlgorithm(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
         """Style the layer; runs in the main thread, when the output is closed."""
         if self._finishing is not None:
             self._finishing.apply(context, feedback)
         return {}
-
-
-def _reported(error: Exception, feedback: QgsProcessingFeedback) -> QgsProcessingException:
-    """The one exception that Processing shows; the longer text goes to the log."""
-    if isinstance(error, InferenceError):
-        if error.details and not isinstance(error, Cancelled):
-            feedback.pushDebugInfo(error.details)
-        return QgsProcessingException(str(error))
-    import traceback
-
-    feedback.pushDebugInfo("".join(traceback.format_exception(type(error), error, error.__traceback__)))
-    return QgsProcessingException(tr("Unexpected error: {kind}: {error}", kind=type(error).__name__, error=error))

@@ -14,7 +14,6 @@ from qgis.core import (
     QgsProcessingOutputString,
     QgsProcessingOutputVariant,
     QgsProcessingParameterBoolean,
-    QgsProcessingParameterFileDestination,
 )
 from qgis.PyQt.QtGui import QIcon
 
@@ -26,7 +25,9 @@ from ..inference.raster_function import Hosting
 from ..inference.translation import tr
 from . import consent, settings
 from . import parameters as shared
+from .failure import reported
 from .inspection_page import page
+from .output import why_not_writable
 from .task import TaskFeedback, interruptible
 
 ICON = Path(__file__).parent.parent / "resources" / "icons" / "inspect_package.svg"
@@ -76,11 +77,8 @@ class InspectPackage(QgsProcessingAlgorithm):
             tr("Off: nothing of the package runs, so its arguments stay unknown unless they were read before.")
         )  # fmt: skip
         self.addParameter(run_code)
-        html = QgsProcessingParameterFileDestination(
-            self.OUTPUT_HTML, tr("Page about the package"), tr("HTML files (*.html)"), None, True, False
-        )
-        html.setHelp(tr("The same as a page, shown in the Results Viewer."))
-        self.addParameter(html)
+        text = tr("The same as a page, shown in the Results Viewer.")
+        self.addParameter(shared.html(self.OUTPUT_HTML, tr("Page about the package"), text))
         for name, label in (
             ("NAME", tr("Name of the model")), ("MODEL_TYPE", tr("Type of the model")), ("SHA256", tr("Hash of the package")),
             ("DEVICE", tr("Device that would be used")),
@@ -97,6 +95,8 @@ class InspectPackage(QgsProcessingAlgorithm):
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, Any]:
         """Read the package, ask its function if that is wanted, and tell all."""
+        if reason := why_not_writable(parameters.get(self.OUTPUT_HTML)):
+            raise QgsProcessingException(reason)
         told = TaskFeedback(feedback)
         run_code = self.parameterAsBoolean(parameters, self.RUN_CODE, context)
         with interruptible(feedback):
@@ -114,9 +114,7 @@ class InspectPackage(QgsProcessingAlgorithm):
 
                 inspection = inspect_package(package, find_hosting, told, run_code)
             except InferenceError as error:
-                if error.details:
-                    feedback.pushDebugInfo(error.details)
-                raise QgsProcessingException(str(error)) from error
+                raise reported(error, feedback) from error
         self._tell(inspection, feedback)
         results = inspection.as_results()
         html = self.parameterAsFileOutput(parameters, self.OUTPUT_HTML, context)
@@ -126,8 +124,8 @@ class InspectPackage(QgsProcessingAlgorithm):
         return results
 
     def _tell(self, inspection: Inspection, feedback: QgsProcessingFeedback) -> None:
-        for title, lines in inspection.sections():
-            feedback.pushInfo(f"\n{title}\n" + "\n".join(f"  {line}" for line in lines))
+        for section in inspection.sections():
+            feedback.pushInfo("\n".join(["", section.title, *(f"  {line}" for line in section.lines)]))
         for problem in inspection.problems:
             feedback.pushWarning(problem)
 

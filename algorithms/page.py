@@ -47,6 +47,11 @@ def document(title: str, body: str, lead: str = "") -> str:
     )
 
 
+def swatch(color: str) -> str:
+    """A little square of a CSS colour; nothing for an empty text."""
+    return f'<span class="swatch" style="background: {color}"></span>' if color else ""
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table.
 

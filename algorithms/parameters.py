@@ -140,11 +140,17 @@ def processor(name: str) -> QgsProcessingParameterDefinition:
 
 def report(name: str) -> QgsProcessingParameterDefinition:
     """The page about the run."""
-    parameter = QgsProcessingParameterFileDestination(name, tr("Report"), tr("HTML files (*.html)"), None, True, False)
-    parameter.setHelp(
-        tr("A page with the numbers of objects, their confidence, a map, the most and the least certain ones as pictures, and "
-           "where the time went. It is shown in the Results Viewer.")
-    )  # fmt: skip
+    text = tr(
+        "A page with the numbers of objects, their confidence, a map, the most and the least certain ones as pictures, and "
+        "where the time went. It is shown in the Results Viewer."
+    )
+    return html(name, tr("Report"), text)
+
+
+def html(name: str, label: str, text: str) -> QgsProcessingParameterDefinition:
+    """A page that is made if it is wanted; `text` explains it."""
+    parameter = QgsProcessingParameterFileDestination(name, label, tr("HTML files (*.html)"), None, True, False)
+    parameter.setHelp(text)
     return parameter
 
 

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from qgis.core import QgsLayerMetadata, QgsVectorLayer
+from qgis.core import QgsLayerMetadata, QgsUnitTypes, QgsVectorLayer
 
+from ..inference.plan import InferencePlan
 from ..inference.translation import tr
+from .raster_input import RasterInput
+
+if TYPE_CHECKING:
+    from ..inference.run import InferenceResult
 
 
 @dataclass(frozen=True)
@@ -51,17 +57,28 @@ class Provenance:
         ]  # fmt: skip
 
 
+def provenance_of(plan: InferencePlan, result: InferenceResult, raster: RasterInput) -> Provenance:
+    """Where the result of a run comes from."""
+    sides = [f"{side:.6g}" for side in plan.source.grid.affine.cell_size]
+    unit = QgsUnitTypes.toAbbreviatedString(raster.crs.mapUnits()) if raster.crs.isValid() else tr("pixels")
+    return Provenance(
+        package=plan.package.definition.name,
+        source=str(plan.package.source),
+        sha256=plan.package.sha256,
+        arguments=result.values,
+        raster=raster.path,
+        cell_size=" × ".join(dict.fromkeys(sides)) + f" {unit}",
+        device=result.device.name,
+        moment=datetime.now(timezone.utc),
+    )
+
+
 def without_credentials(address: str) -> str:
     """An address without what must not be handed on: passwords, tokens, users."""
     address = re.sub(
         r"(?i)\b(\w*(?:password|passwd|pwd|token|key|secret|signature|sig|user))=('[^']*'|[^&\s'\"]*)", r"\1=…", address
     )
     return re.sub(r"://[^/@\s]+@", "://…@", address)
-
-
-def now() -> datetime:
-    """The moment to write down."""
-    return datetime.now(timezone.utc)
 
 
 @lru_cache(maxsize=1)

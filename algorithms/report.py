@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,14 @@ from ..inference.classes import ModelClass, class_colors
 from ..inference.findings import Example, Findings
 from ..inference.grid import Window
 from ..inference.pictures import Photographer, Picture
+from ..inference.plan import InferencePlan
 from ..inference.raster import RasterSource
+from ..inference.run import InferenceResult
 from ..inference.translation import tr
-from .page import document, table
+from .finishing import Finishing
+from .page import document, swatch, table
 from .provenance import Provenance
+from .task import TaskFeedback
 
 Colors = dict[object, tuple[str, str]]
 """Label and colour by what the class field holds."""
@@ -82,8 +87,7 @@ class Report:
         rows = []
         for label, count in counts[:MOST_CLASSES]:
             name, color = colors[label]
-            swatch = f'<span class="swatch" style="background: {color}"></span>'
-            rows.append([swatch, escape(name or tr("without a class")), f"{count}", _bar(count / most)])
+            rows.append([swatch(color), escape(name or tr("without a class")), f"{count}", _bar(count / most)])
         if len(counts) > MOST_CLASSES:
             rest = counts[MOST_CLASSES:]
             rows.append(["", escape(tr("{count} other classes", count=len(rest))), f"{sum(count for _, count in rest)}", ""])
@@ -179,6 +183,26 @@ class Report:
         total = sum(self.seconds.values()) or 1.0
         rows = [[escape(name), f"{seconds:.1f} s", _bar(seconds / total)] for name, seconds in self.seconds.items()]
         return table([], [*rows, [f"<b>{escape(tr('All'))}</b>", f"<b>{total:.1f} s</b>", ""]])
+
+
+def write_report(path: str, plan: InferencePlan, result: InferenceResult, finishing: Finishing, feedback: TaskFeedback) -> bool:
+    """Write the report of a run; where that fails, tell it, as the layer is complete and the run has not failed."""
+    try:
+        report = Report(
+            Findings.of(result.detections(), finishing.confidence),
+            finishing.provenance,
+            plan.package.definition.classes,
+            result.seconds,
+            feedback.warnings,
+            plan.source,
+            plan.extent,
+            result.bands,
+        )
+        Path(path).write_text(report.html(), encoding="utf-8", errors="replace")
+    except Exception as error:  # noqa: BLE001 - see above
+        feedback.warning(tr("The report cannot be written: {error}", error=error))
+        return False
+    return True
 
 
 def _section(title: str, body: str) -> str:

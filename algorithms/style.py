@@ -86,8 +86,8 @@ def _renderer(
 ) -> QgsFeatureRenderer:
     kind = layer.geometryType()
     if name is None:
-        color = f"#{bytes(classes[0].color).hex()}" if len(classes) == 1 and classes[0].color else PALETTE[0]
-        return QgsSingleSymbolRenderer(_symbol(kind, QColor(color), opacity))
+        own = classes[0].hex_color if len(classes) == 1 else ""
+        return QgsSingleSymbolRenderer(_symbol(kind, QColor(own or PALETTE[0]), opacity))
     renderer = QgsCategorizedSymbolRenderer(name)
     values = occurring.classes or {each.name for each in classes[:MAXIMUM_CATEGORIES]}
     for value, (label, color) in class_colors(values, classes, name).items():

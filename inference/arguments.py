@@ -48,6 +48,15 @@ class ModelArgument:
     minimum: float | None = None
     maximum: float | None = None
 
+    @property
+    def limits(self) -> str:
+        """The values that are allowed, for users; empty when all are."""
+        if self.choices:
+            return tr("one of {choices}", choices=", ".join(self.choices))
+        if self.minimum is None or self.maximum is None:
+            return ""
+        return tr("{low:g} to {high:g}", low=self.minimum, high=self.maximum)
+
     def checked(self, value: object) -> str:
         """The value as the function is handed it.
 
@@ -88,7 +97,7 @@ class ModelArgument:
         for choice in self.choices:
             if choice.lower() == text.strip().lower():
                 return choice
-        raise self._error(tr("one of {choices}", choices=", ".join(self.choices)), text)
+        raise self._error(self.limits, text)
 
     def _error(self, expected: str, given: str) -> ArgumentValueError:
         return ArgumentValueError(

@@ -34,6 +34,11 @@ class ModelClass:
     name: str
     color: tuple[int, int, int] | None
 
+    @property
+    def hex_color(self) -> str:
+        """As #rrggbb; empty where there is none."""
+        return f"#{bytes(self.color).hex()}" if self.color else ""
+
 
 def declared_classes(definition: dict[str, Any]) -> tuple[ModelClass, ...]:
     """The classes of an .emd, in its order; entries that are no classes are passed over (CONTRACT 2)."""
@@ -99,8 +104,7 @@ def class_colors(values: Iterable[object], classes: Sequence[ModelClass], field:
     others = sorted((value for value, each in found if each is None), key=str)
     colors: dict[object, tuple[str, str]] = {}
     for value, each in listed:
-        own = f"#{bytes(each.color).hex()}" if each.color else PALETTE[order[each.name] % len(PALETTE)]
-        colors[value] = (each.name, own)
+        colors[value] = (each.name, each.hex_color or PALETTE[order[each.name] % len(PALETTE)])
     for number, value in enumerate(others, len(classes)):
         colors[value] = (_text(value) if value is not None else "", PALETTE[number % len(PALETTE)])
     return colors

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from .feedback import Feedback
 from .raster_function import Device, Hosting
 from .requirements import Requirement
+from .translation import tr
 from .worker import Worker
 
 SECONDS = 300
@@ -38,6 +39,18 @@ class Environment:
     device_error: str
     versions: dict[str, str | None]
     missing: tuple[Requirement, ...]
+
+    @property
+    def place(self) -> str:
+        """Where the network would run and why, or why it cannot."""
+        if self.device is None:
+            return self.device_error
+        return tr("{name}, because {reason}", name=self.device.name, reason=self.device.reason)
+
+    @property
+    def lacking(self) -> list[str]:
+        """What has to be installed, as pip calls it."""
+        return [each.distribution for each in self.missing if not each.is_optional]
 
 
 def inspect_environment(

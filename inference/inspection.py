@@ -21,9 +21,17 @@ from .requirements import Requirement, requirements_of
 from .suitability import span, trained_cell_sizes
 from .translation import tr
 
-Section = tuple[str, list[str]]
 KNOWN_TYPES = ("objectdetection", "instancedetection", "panopticsegmenter", "objectclassification", "imagecaptioner")
 """Model types that detect or classify objects (CONTRACT 2)."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of what is told: what it is (for programs), its heading and its lines."""
+
+    key: str
+    title: str
+    lines: list[str]
 
 
 @dataclass
@@ -47,17 +55,17 @@ class Inspection:
     problems: list[str] = field(default_factory=list)
 
     def sections(self) -> list[Section]:
-        """Headings, each with its lines."""
+        """What there is to tell, part by part."""
         parts = [
-            (tr("Package"), self._package()),
-            (tr("Classes"), self._classes()),
-            (tr("Arguments"), self._arguments()),
-            (tr("Output"), self._output()),
-            (tr("Python libraries"), self._libraries()),
-            (tr("Where it would run"), self._place()),
-            (tr("Model definition"), self._definition()),
-        ]  # fmt: skip
-        return [(title, lines) for title, lines in parts if lines]
+            Section("package", tr("Package"), self._package()),
+            Section("classes", tr("Classes"), self._classes()),
+            Section("arguments", tr("Arguments"), self._arguments()),
+            Section("output", tr("Output"), self._output()),
+            Section("libraries", tr("Python libraries"), self._libraries()),
+            Section("place", tr("Where it would run"), self._place()),
+            Section("definition", tr("Model definition"), self._definition()),
+        ]
+        return [part for part in parts if part.lines]
 
     def as_results(self) -> dict[str, Any]:
         """The same for programs: values that JSON can carry, by the names of the algorithm's outputs."""
@@ -75,7 +83,7 @@ class Inspection:
             ],
             "CLASS_COUNT": len(definition.classes),
             "REQUIREMENTS": {each.module: versions.get(each.module) for each in self.requirements},
-            "MISSING": [each.distribution for each in environment.missing if not each.is_optional] if environment else None,
+            "MISSING": environment.lacking if environment else None,
             "PROBLEMS": list(self.problems),
             "DEFINITION": definition.values,
         }
@@ -105,8 +113,7 @@ class Inspection:
     def _classes(self) -> list[str]:
         shown = []
         for each in self.package.definition.classes:
-            color = f" (#{each.color[0]:02x}{each.color[1]:02x}{each.color[2]:02x})" if each.color else ""
-            shown.append(f"{each.value}: {each.name}{color}")
+            shown.append(f"{each.value}: {each.name}" + (f" ({each.hex_color})" if each.color else ""))
         return shown
 
     def _arguments(self) -> list[str]:
@@ -143,12 +150,7 @@ class Inspection:
             return []
         python = tr("Python: {path} {version}, {origin}", path=self.interpreter.path, version=self.interpreter.version,
                     origin=self.interpreter.origin)  # fmt: skip
-        environment = self.environment
-        if environment is None:
-            return [python]
-        device = environment.device
-        name = tr("{name}, because {reason}", name=device.name, reason=device.reason) if device else environment.device_error
-        return [python, tr("Device: {device}", device=name)]
+        return [python, tr("Device: {device}", device=self.environment.place)] if self.environment else [python]
 
 
 def kind_label(kind: str) -> str:
@@ -159,12 +161,7 @@ def kind_label(kind: str) -> str:
 
 def summary(argument: ModelArgument) -> str:
     """One line about an argument."""
-    if argument.choices:
-        limits = tr(" (one of {choices})", choices=", ".join(argument.choices))
-    elif argument.minimum is not None:
-        limits = tr(" ({low:g} to {high:g})", low=argument.minimum, high=argument.maximum)
-    else:
-        limits = ""
+    limits = f" ({argument.limits})" if argument.limits else ""
     default = tr("no default") if argument.default is None else tr("default {value}", value=argument.default or "''")
     required = tr(", required") if argument.required and argument.default is None else ""
     about = f" - {argument.description or argument.label}" if argument.description or argument.label != argument.name else ""
@@ -196,9 +193,8 @@ def inspect_package(package: Package, find_hosting: Callable[[], Hosting], feedb
         hosting = find_hosting()
         inspection.interpreter = hosting.interpreter
         inspection.environment = inspect_environment(hosting, found.libraries, feedback)
-        absent = [each.distribution for each in inspection.environment.missing if not each.is_optional]
-        if absent:
-            problems.append(how_to_install(hosting.interpreter, absent))
+        if inspection.environment.lacking:
+            problems.append(how_to_install(hosting.interpreter, inspection.environment.lacking))
         if run_code:
             inspection.description = descriptions.describe(package, hosting, feedback, with_fields=True)
     except Cancelled:

@@ -87,6 +87,7 @@ class Package:
         folder: What the raster function may read: the package's root.
         definition: The model definition.
         function: Absolute path of the raster function's .py, or the name of a built-in wrapper.
+        is_recalled: Whether the hash is one that was noted before; then nothing of the package may run by it.
     """
 
     source: Path
@@ -94,6 +95,7 @@ class Package:
     folder: Path
     definition: ModelDefinition
     function: str
+    is_recalled: bool = False
 
 
 def open_package(source: str | Path, check: Callable[[], None] = lambda: None, quick: bool = False) -> Package:
@@ -111,26 +113,27 @@ def open_package(source: str | Path, check: Callable[[], None] = lambda: None, q
     path = Path(source).expanduser().absolute()
     if not path.exists():
         raise PackageError(tr("{path} does not exist. Choose a .dlpk file, an .emd file or a folder.", path=path))
-    known = recall if quick else lambda _: None
-    if path.is_dir():
-        return _package(path, known(path) or digest_of(path, check), path, _find_definition(path, path.name))
     if path.suffix.lower() == ".emd":
         _refuse_shared_folder(path)
-        return _package(path, known(path.parent) or digest_of(path.parent, check), path.parent, path)
+    noted = recall(path.parent if path.suffix.lower() == ".emd" else path) if quick else None
+    if path.is_dir():
+        return _package(path, noted or digest_of(path, check), path, _find_definition(path, path.name), bool(noted))
+    if path.suffix.lower() == ".emd":
+        return _package(path, noted or digest_of(path.parent, check), path.parent, path, bool(noted))
     if is_archive(path):
-        digest = known(path) or ""
-        if not digest or not _place(digest).exists():  # what is unpacked now must be named by what it holds
-            digest = digest_of(path, check)
+        if noted and not _place(noted).exists():
+            noted = None  # what is unpacked now must be named by what it holds
+        digest = noted or digest_of(path, check)
         folder = _extracted(path, digest, check)
-        return _package(path, digest, folder, _find_definition(folder, path.stem))
+        return _package(path, digest, folder, _find_definition(folder, path.stem), bool(noted))
     raise PackageError(
         tr("{path} is no deep learning package: it is neither a zip nor a 7-Zip archive, nor an .emd file.", path=path)
     )
 
 
-def _package(source: Path, digest: str, folder: Path, path: Path) -> Package:
+def _package(source: Path, digest: str, folder: Path, path: Path, is_recalled: bool = False) -> Package:
     definition = ModelDefinition(path, _read_definition(path))
-    return Package(source, digest, folder, definition, _function(definition, folder))
+    return Package(source, digest, folder, definition, _function(definition, folder), is_recalled)
 
 
 def _refuse_shared_folder(path: Path) -> None:

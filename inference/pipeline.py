@@ -10,13 +10,12 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from .blocks import Block, BlockGrid, divides
+from .blocks import Block, BlockGrid
 from .classes import ClassFilter
-from .configuration import Configuration
 from .detections import Detections, georeferenced, in_grid, inside
-from .errors import ConfigurationError, FunctionError, InferenceError, OutOfMemoryError, RasterError, WorkerError
+from .errors import FunctionError, InferenceError, OutOfMemoryError, RasterError, WorkerError
 from .featureset import FeatureSetDecoder
 from .feedback import Feedback, stop_if_canceled
 from .journal import Journal
@@ -24,6 +23,7 @@ from .plan import InferencePlan
 from .raster import Validity
 from .raster_function import RasterFunction
 from .readers import BlockRead, Readers
+from .shrinking import smaller_configuration
 from .slots import Slots
 from .translation import tr
 from .worker import POLL_SECONDS, Reply
@@ -33,8 +33,6 @@ IN_FLIGHT = 2
 DEATHS_PER_BLOCK = 3
 TIMEOUTS_PER_BLOCK = 2
 """A block is given up after so many."""
-BATCH_SIZES = (4096, 1024, 256, 64, 16, 4, 1)
-"""Each quarters a block of the one before."""
 
 
 @dataclass
@@ -281,7 +279,7 @@ class Pipeline:
 
     def _shrink(self, error: OutOfMemoryError) -> None:
         """After memory ran out, go on with a smaller batch: all workers anew, all blocks split."""
-        smaller, batch = self._smaller_configuration(error)
+        smaller, batch = smaller_configuration(self._lanes[0].function, self._scalars, self._configuration, error)
         self._lanes[0].function.worker.deliver_to(self._events.put)
         self.statistics.restarts += 1
         text = tr("Out of memory: the run goes on with batch_size {batch} (it was {before}).", batch=batch,
@@ -299,26 +297,6 @@ class Pipeline:
             lane.tasks.clear()
         for lane in self._lanes[1:]:
             self._restart(lane)
-
-    def _smaller_configuration(self, error: OutOfMemoryError) -> tuple[Configuration, str]:
-        """The next smaller square batch whose blocks divide the present ones exactly."""
-        advice = tr("Choose a smaller batch_size or tile size, or another device.")
-        stopped = OutOfMemoryError(f"{error} {advice}", error.details)
-        try:
-            current = int(self._scalars.get("batch_size", "1"))
-        except ValueError:
-            raise stopped from error
-        function = self._lanes[0].function
-        for batch in (str(size) for size in BATCH_SIZES if size < current):
-            function.kill()
-            try:
-                candidate = function.restart({**self._scalars, "batch_size": batch}).configuration
-            except ConfigurationError:
-                continue
-            candidate = replace(candidate, data_range=self._configuration.data_range)
-            if divides(candidate, self._configuration):
-                return candidate, batch
-        raise stopped
 
 
 def _located(error: InferenceError, block: Block) -> InferenceError:

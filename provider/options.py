@@ -138,9 +138,7 @@ def described(hosting: Hosting, environment: Environment) -> str:
     else:
         lines.append(tr("torch {version}, CUDA {cuda}", version=environment.torch, cuda=environment.cuda or tr("none")))
     lines.append(tr("GPUs: {names}", names=", ".join(environment.gpus) or tr("none")))
-    device = environment.device
-    told = tr("{name}, because {reason}", name=device.name, reason=device.reason) if device else environment.device_error
-    lines.append(tr("Device: {device}", device=told))
+    lines.append(tr("Device: {device}", device=environment.place))
     lines.append(tr("Sandbox: {description}", description=hosting.sandbox.description))
     return "\n".join(lines)
 

@@ -61,6 +61,7 @@ class ArgumentsController:
         self._wanted: str | None = ""
         self.panel: ArgumentsPanel | None = ArgumentsPanel(changed, self._read_again)
         self.panel.destroyed.connect(lambda: self.close())
+        self._show("")
 
     def show_model(self, path: str | None, pause: int = 0) -> None:
         """Show the arguments of a package.
@@ -97,11 +98,12 @@ class ArgumentsController:
         self._reader.drop_all()
 
     def _show_wanted(self) -> None:
-        path = self._wanted
-        if path == self._path or self.panel is None:
-            return
+        if self._wanted != self._path and self.panel is not None:
+            self._reader.drop_all()
+            self._show(self._wanted)
+
+    def _show(self, path: str | None) -> None:
         self._path, self._package = path, None
-        self._reader.drop_all()
         if path is None:
             self.panel.show_hint(
                 tr("The package is only known when the model runs. Give names and values of arguments here; others keep "
@@ -139,11 +141,9 @@ class ArgumentsController:
     def _environment_known(self, hosting: Hosting, environment: Environment) -> None:
         if self.panel is None:
             return
-        missing = [each.distribution for each in environment.missing if not each.is_optional]
-        self.panel.show_warnings("libraries", [how_to_install(hosting.interpreter, missing)] if missing else [])
-        device = environment.device
-        told = tr("{name}, because {reason}", name=device.name, reason=device.reason) if device else environment.device_error
-        self.panel.device.setText(tr("Device: {device}", device=told))
+        lacking = environment.lacking
+        self.panel.show_warnings("libraries", [how_to_install(hosting.interpreter, lacking)] if lacking else [])
+        self.panel.device.setText(tr("Device: {device}", device=environment.place))
         self.panel.device.show()
 
     def _environment_failed(self, message: str) -> None:

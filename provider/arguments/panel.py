@@ -69,7 +69,6 @@ class ArgumentsPanel(QWidget):
         self._layout.addWidget(self.raw)
         self._layout.addWidget(self.device)
         self._layout.addStretch()
-        self.show_hint(tr("Choose a deep learning package to see the arguments of its model."))
 
     def load(self, value: object) -> None:
         """Take over a stored value; one that cannot be understood is shown as a problem."""

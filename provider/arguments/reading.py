@@ -89,13 +89,14 @@ class PackageReader(Background):
         if not run_code:
             return
         known = None if again else description.recall(package.sha256)
-        described = known or _asked(path, settings.hosting(), feedback)
+        described = known or _asked(package, settings.hosting(), feedback)
         tell(lambda: self.described.emit(described))
 
 
-def _asked(path: str, hosting: Hosting, feedback: Lines) -> Description:
+def _asked(package: Package, hosting: Hosting, feedback: Lines) -> Description:
     """Run the package's code; consent to it goes by its true hash."""
-    package = open_package(path, lambda: stop_if_canceled(feedback))
+    if package.is_recalled:
+        package = open_package(package.source, lambda: stop_if_canceled(feedback))
     consent.require(package, hosting.sandbox, feedback)
     return description.describe(package, hosting, feedback)
 

@@ -77,8 +77,8 @@ def tool_tip(argument: ModelArgument) -> str:
     lines = [f"<p><b>{escape(argument.name)}</b></p>"]
     if argument.description:
         lines.append(f"<p>{escape(argument.description)}</p>")
-    if argument.minimum is not None:
-        lines.append(f"<p>{tr('From {low:g} to {high:g}.', low=argument.minimum, high=argument.maximum)}</p>")
+    if argument.limits:
+        lines.append(f"<p>{escape(tr('Allowed: {limits}', limits=argument.limits))}</p>")
     if argument.default is not None:
         lines.append(f"<p>{escape(tr('Default: {value}', value=argument.default))}</p>")
     return "".join(lines)

@@ -1,0 +1,50 @@
+"""What to do when memory runs out: the same function with a smaller batch, whose blocks divide the present ones exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from .blocks import divides
+from .configuration import Configuration
+from .errors import ConfigurationError, OutOfMemoryError
+from .raster_function import RasterFunction
+from .translation import tr
+
+BATCH_SIZES = (4096, 1024, 256, 64, 16, 4, 1)
+"""Each quarters a block of the one before."""
+
+
+def smaller_configuration(
+    function: RasterFunction, scalars: Mapping[str, str], present: Configuration, error: OutOfMemoryError
+) -> tuple[Configuration, str]:
+    """Restart a function with the next smaller square batch.
+
+    Args:
+        function: The function; it runs with that batch afterwards.
+        scalars: The values that it had.
+        present: The configuration that it had.
+        error: How memory ran out.
+
+    Returns:
+        Its new configuration, and the new batch_size.
+
+    Raises:
+        OutOfMemoryError: There is no smaller one.
+    """
+    advice = tr("Choose a smaller batch_size or tile size, or another device.")
+    stopped = OutOfMemoryError(f"{error} {advice}", error.details)
+    try:
+        current = int(scalars.get("batch_size", "1"))
+    except ValueError:
+        raise stopped from error
+    for batch in (str(size) for size in BATCH_SIZES if size < current):
+        function.kill()
+        try:
+            candidate = function.restart({**scalars, "batch_size": batch}).configuration
+        except ConfigurationError:
+            continue
+        candidate = replace(candidate, data_range=present.data_range)
+        if divides(candidate, present):
+            return candidate, batch
+    raise stopped
