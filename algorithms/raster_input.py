@@ -34,8 +34,7 @@ class RasterInput:
         Raises:
             RasterError: It cannot be opened.
         """
-        wkt = self.crs.toWkt(Qgis.CrsWktVariant.PreferredGdal) if self.crs.isValid() else ""
-        return GdalRaster(self.path, cell_size, wkt)
+        return GdalRaster(self.path, cell_size, _wkt(self.crs))
 
 
 def raster_from_value(value: Any, context: QgsProcessingContext) -> RasterInput:  # noqa: ANN401 - any parameter value
@@ -63,21 +62,21 @@ def raster_from_value(value: Any, context: QgsProcessingContext) -> RasterInput:
 
 def raster_choice(value: Any, project: QgsProject) -> tuple[str, str | None] | None:  # noqa: ANN401 - any parameter value
     """Path and CRS (WKT; None for its own) of a raster that GDAL may open, without opening it, so also in the GUI."""
-    layer = value if isinstance(value, QgsRasterLayer) else None
-    if isinstance(value, str) and value:
-        found = QgsProcessingUtils.mapLayerFromString(value, _context_of(project), False, QgsProcessingUtils.LayerHint.Raster)
-        if found is None:
+    if not isinstance(value, QgsRasterLayer):
+        if not value or not isinstance(value, str):
+            return None
+        context = QgsProcessingContext()
+        context.setProject(project)
+        layer = _layer_of_project(value, context)
+        if layer is None:
             return value, None
-        layer = found if isinstance(found, QgsRasterLayer) else None
-    if layer is None or layer.providerType() != "gdal":
-        return None
-    return layer.source(), layer.crs().toWkt(Qgis.CrsWktVariant.PreferredGdal) if layer.crs().isValid() else None
+        value = layer
+    return (value.source(), _wkt(value.crs())) if value.providerType() == "gdal" else None
 
 
-def _context_of(project: QgsProject) -> QgsProcessingContext:
-    context = QgsProcessingContext()
-    context.setProject(project)
-    return context
+def _wkt(crs: QgsCoordinateReferenceSystem) -> str:
+    """As GDAL reads it; empty where there is none."""
+    return crs.toWkt(Qgis.CrsWktVariant.PreferredGdal) if crs.isValid() else ""
 
 
 def _layer_of_project(text: str, context: QgsProcessingContext) -> QgsRasterLayer | None:

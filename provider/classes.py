@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from qgis.core import QgsProcessingContext, QgsProcessingParameterDefinition
 from qgis.gui import (
     QgsAbstractProcessingParameterWidgetWrapper,
-    QgsFilterLineEdit,
     QgsProcessingGui,
     QgsProcessingParameterWidgetContext,
 )
@@ -17,11 +16,9 @@ from qgis.PyQt.QtGui import QColor, QIcon, QPixmap
 from qgis.PyQt.QtWidgets import (
     QDialog,
     QDialogButtonBox,
-    QHBoxLayout,
     QLabel,
     QListWidget,
     QListWidgetItem,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -34,33 +31,7 @@ from .arguments.factory import WidgetFactory
 from .arguments.reading import PackageReader
 from .arguments.siblings import ModelerSiblings, Siblings
 from .arguments.wrapper import in_container, keep
-
-
-class ClassesEdit(QWidget):
-    """A line and a button that opens the check list."""
-
-    def __init__(self, changed: Callable[[], None], model: Callable[[], str | None]) -> None:
-        super().__init__()
-        self._changed, self._model = changed, model
-        self.line, button = QgsFilterLineEdit(), QToolButton()
-        self.line.setPlaceholderText(tr("all classes"))
-        self.line.textEdited.connect(lambda _: changed())
-        self.line.cleared.connect(changed)
-        button.setText("…")
-        button.setToolTip(tr("Choose among the classes of the model"))
-        button.clicked.connect(lambda _=False: self.choose())
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.line)
-        layout.addWidget(button)
-
-    def choose(self) -> None:
-        """Open the check list."""
-        dialog = ClassesDialog(self._model() or "", parse_classes(self.line.text()), self.window())
-        if dialog.exec() == QDialog.DialogCode.Accepted:
-            self.line.setText(";".join(dialog.chosen()))
-            self._changed()
-        dialog.deleteLater()
+from .line_with_button import LineWithButton
 
 
 class ClassesDialog(QDialog):
@@ -128,7 +99,8 @@ class ClassesWrapper(QgsAbstractProcessingParameterWidgetWrapper):
         super().__init__(parameter, kind)
         self._siblings = Siblings(parameter)
         self._label = tr("{name} [optional]", name=parameter.description())
-        self._edit = ClassesEdit(self._siblings.tell, self._model)
+        tip = tr("Choose among the classes of the model")
+        self._edit = LineWithButton(tr("all classes"), tip, self._siblings.tell, self._choose)
         self._edit.destroyed.connect(self._siblings.release)
         keep(self)
 
@@ -151,6 +123,13 @@ class ClassesWrapper(QgsAbstractProcessingParameterWidgetWrapper):
     def postInitialize(self, wrappers: Iterable[Any]) -> None:
         """All widgets are there."""
         self._siblings.join(wrappers)
+
+    def _choose(self) -> None:
+        dialog = ClassesDialog(self._model() or "", parse_classes(self.widgetValue()), self._edit.window())
+        if dialog.exec() == QDialog.DialogCode.Accepted:
+            self._edit.line.setText(";".join(dialog.chosen()))
+            self._siblings.tell()
+        dialog.deleteLater()
 
     def _model(self) -> str | None:
         return self._siblings.model()

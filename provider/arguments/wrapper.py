@@ -16,7 +16,8 @@ from qgis.PyQt.QtCore import QTimer
 from qgis.PyQt.QtWidgets import QDialog, QLabel, QVBoxLayout, QWidget
 
 from ...inference.translation import tr
-from .batch import ArgumentsDialog, CellWidget
+from ..line_with_button import LineWithButton
+from .batch import ArgumentsDialog
 from .controller import TYPING_PAUSE, ArgumentsController
 from .siblings import ModelerSiblings, Siblings
 
@@ -96,7 +97,8 @@ class BatchWrapper(QgsAbstractProcessingParameterWidgetWrapper):
         super().__init__(parameter, kind)
         self._siblings = Siblings(parameter)
         self._label = parameter.description()
-        self._cell = CellWidget(lambda _: self._siblings.tell(), self._open)
+        tip = tr("Show the arguments of this row's model")
+        self._cell = LineWithButton(tr("the model's defaults"), tip, self._siblings.tell, self._open)
         self._cell.destroyed.connect(self._siblings.release)
         keep(self)
 

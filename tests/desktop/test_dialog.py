@@ -60,9 +60,9 @@ def test_pick_change_run(open_dialog, rows, tmp_path):
     assert "Tree crowns" in visible(dialog, QLabel, "summary").text()
     type_into(editors["threshold"], "0.5")
     wrapper(dialog, "NMS").wrappedWidget().setChecked(True)
-    wrapper(dialog, "REPORT").setParameterValue(str(tmp_path / "report.html"), dialog.processingContext())
     wait(lambda: visible(dialog, QLabel, "device"))
     picture(dialog, "dialog")
+    wrapper(dialog, "REPORT").setParameterValue(str(tmp_path / "report.html"), dialog.processingContext())
     assert json.loads(value(dialog)) == {"threshold": 0.5}
     dialog.runAlgorithm()
     wait(lambda: len(QgsProject.instance().mapLayers()) == 2, 120)

@@ -56,6 +56,15 @@ def models(smallest=0):
     return st.lists(arguments(), min_size=smallest, max_size=6, unique_by=lambda pair: pair[0].name.lower())
 
 
+def filled(pairs):
+    """A state with these arguments and values, as typed."""
+    state = ArgumentState()
+    state.declare(argument for argument, _ in pairs)
+    for argument, value in pairs:
+        state.set(argument.name, value)
+    return state
+
+
 def expected(pairs):
     """What the worker must get: the value, but an empty text where there is no default means that nothing is set."""
     return {argument.name: value for argument, value in pairs if not (value == "" and argument.default is None)}
@@ -65,10 +74,7 @@ def expected(pairs):
 @given(models())
 def test_widget_to_json_to_worker(pairs):
     """Typed, stored as JSON, parsed again, handed over: the same text; and another widget shows the same."""
-    state = ArgumentState()
-    state.declare(argument for argument, _ in pairs)
-    for argument, value in pairs:
-        state.set(argument.name, value)
+    state = filled(pairs)
     stored = state.value()
     json.loads(stored or "{}")
     values, unknown = scalars([argument for argument, _ in pairs], parse_values(stored))
@@ -84,10 +90,8 @@ def test_widget_to_json_to_worker(pairs):
 @MANY
 @given(models())
 def test_only_what_differs_is_stored(pairs):
-    state = ArgumentState()
-    state.declare(argument for argument, _ in pairs)
-    for argument, value in pairs:
-        state.set(argument.name, value)
+    state = filled(pairs)
+    for argument, _ in pairs:
         state.set(argument.name, argument.default or "")
     assert state.value() == ""
     assert not any(state.is_changed(argument) for argument, _ in pairs)
@@ -110,10 +114,7 @@ def test_argument_string(pairs):
 @given(models(1), models(1))
 def test_switching_models(first, second):
     """Values stay where the next model has the argument, wait where it has not, and are back with the first model."""
-    state = ArgumentState()
-    state.declare(argument for argument, _ in first)
-    for argument, value in first:
-        state.set(argument.name, value)
+    state = filled(first)
     before = state.value()
     state.declare(argument for argument, _ in second)
     names = {argument.name for argument, _ in second}
