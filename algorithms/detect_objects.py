@@ -54,6 +54,7 @@ class DetectObjects(QgsProcessingAlgorithm):
     EXTENT = "EXTENT"
     CELL_SIZE = "CELL_SIZE"
     PROCESSOR = "PROCESSOR"
+    RESTART = "RESTART"
     OUTPUT = "OUTPUT"
     REPORT = "REPORT"
 
@@ -112,6 +113,7 @@ class DetectObjects(QgsProcessingAlgorithm):
             shared.extent(self.EXTENT),
             shared.cell_size(self.CELL_SIZE, self.INPUT),
             shared.processor(self.PROCESSOR),
+            shared.restart(self.RESTART),
         ):
             self.addParameter(parameter)
         output = QgsProcessingParameterFeatureSink(
@@ -207,7 +209,9 @@ class DetectObjects(QgsProcessingAlgorithm):
                 if task.error is not None:
                     raise reported(task.error, feedback) from task.error
                 results = self._write(plan, task, parameters, context)
-                return {**results, **self._report(plan, task, parameters, context)}
+                results |= self._report(plan, task, parameters, context)
+                task.settle()
+                return results
             finally:
                 task.close()
                 plan.source.close()
@@ -235,6 +239,7 @@ class DetectObjects(QgsProcessingAlgorithm):
             suppression=suppression,
             classes=parse_classes(evaluated(parameters.get(self.CLASSES), context)),
             workers=options.workers or None,
+            restart=self.parameterAsBoolean(parameters, self.RESTART, context),
         )
 
     def _write(

@@ -138,6 +138,16 @@ def processor(name: str) -> QgsProcessingParameterDefinition:
     return advanced(parameter)
 
 
+def restart(name: str) -> QgsProcessingParameterDefinition:
+    """Whether to begin anew."""
+    parameter = QgsProcessingParameterBoolean(name, tr("Restart: forget what an earlier run has found"), False)
+    parameter.setHelp(
+        tr("A run that was cancelled or cut short goes on where it stopped when it is started again with the same raster, "
+           "package and arguments. Switched on, it begins anew.")
+    )  # fmt: skip
+    return advanced(parameter)
+
+
 def report(name: str) -> QgsProcessingParameterDefinition:
     """The page about the run."""
     text = tr(

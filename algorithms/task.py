@@ -45,8 +45,13 @@ class InferenceTask(QgsTask):
         self.feedback.flush()
         return self.error is None
 
+    def settle(self) -> None:
+        """Remove what the run keeps on disk; its output is written and closed."""
+        if self.result is not None:
+            self.result.settle()
+
     def close(self) -> None:
-        """Remove what the run keeps on disk."""
+        """Let go of the run; unless it was settled, what it found stays on disk for the next one."""
         self._stack.close()
 
 

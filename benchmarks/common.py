@@ -53,9 +53,12 @@ def run_pipeline(
     from deep_learning_packages.inference.run import run_plan
 
     hosting = Hosting(find_interpreter(), find_sandbox())
-    plan = InferencePlan(open_package(package), parse_values(arguments), source, source.grid.window, hosting, workers=workers)
+    plan = InferencePlan(
+        open_package(package), parse_values(arguments), source, source.grid.window, hosting, workers=workers, restart=True
+    )
     feedback = Collector()
     with run_plan(plan, feedback) as result:
+        result.settle()
         return result.statistics, feedback.lines
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import os
+import platform
 import shutil
 import sys
 from pathlib import Path
@@ -55,15 +58,9 @@ def size() -> int:
 
 
 def clear() -> None:
-    """Remove everything that can be made again.
-
-    Raises:
-        InferenceError: A run needs it at the moment.
-    """
+    """Remove everything that can be made again; no run may need it at the moment (see `journals.clear_cache`)."""
     folder = cache_folder()
-    remove_abandoned(folder / "journals")
-    if any((folder / "journals").glob(".unfinished-*")):
-        raise InferenceError(tr("A run uses the cache at the moment. Wait for its end, or cancel it."))
+    remove_all_abandoned()
     for name in CLEARED:
         if (folder / name).exists():  # renamed first: what is half removed must never look complete
             doomed = unfinished_path(folder)
@@ -92,14 +89,21 @@ def unfinished_path(folder: Path, suffix: str = "") -> Path:
     """A path for something that is not finished yet; it names this process, so that others can tell."""
     folder.mkdir(parents=True, exist_ok=True)
     remove_abandoned(folder)
-    return folder / f".unfinished-{os.getpid()}-{os.urandom(4).hex()}{suffix}"
+    return folder / f".unfinished-{_system()}-{os.getpid()}-{os.urandom(4).hex()}{suffix}"
+
+
+def remove_all_abandoned() -> None:
+    """Remove what processes that no longer run have left unfinished anywhere in the cache."""
+    folder = cache_folder()
+    for place in (folder, *(path for path in folder.iterdir() if path.is_dir())):
+        remove_abandoned(place)
 
 
 def remove_abandoned(folder: Path) -> None:
     """Remove what processes that no longer run have left unfinished in a folder."""
     for path in folder.glob(".unfinished-*"):
-        process = path.name.split("-")[1]
-        if process.isdigit() and not _runs(int(process)):
+        system, process = [*path.name.split("-"), "", ""][1:3]
+        if system == _system() and process.isdigit() and not _runs(int(process)):
             remove(path)
 
 
@@ -110,6 +114,15 @@ def remove(path: Path) -> None:
         return
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
+
+
+@functools.lru_cache(maxsize=1)
+def _system() -> str:
+    """What tells apart whose process numbers these are: on a shared folder, those of other machines mean nothing here."""
+    facts = [platform.node()]
+    with contextlib.suppress(OSError):  # containers count their own processes
+        facts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("|".join(facts).encode()).hexdigest()[:8]
 
 
 def _runs(process: int) -> bool:

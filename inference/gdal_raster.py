@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -45,6 +46,15 @@ class GdalRaster:
         self._own = _own_grid(self._dataset, path, crs)
         self._grid, self._factors = _at_cell_size(self._own, cell_size)
         self._unflushed = 0
+        # QGIS writes statistics and the like beside a raster whenever it looks at it.
+        self._files = sorted(name for name in self._dataset.GetFileList() or [] if not name.endswith(".aux.xml"))
+        nodata = [self._dataset.GetRasterBand(number + 1).GetNoDataValue() for number in range(self._dataset.RasterCount)]
+        self._nodata = repr(nodata)
+
+    @property
+    def name(self) -> str:
+        """See RasterSource."""
+        return os.path.basename(self._files[0]) if self._files else str(self._dataset.GetDriver().ShortName)
 
     @property
     def grid(self) -> Grid:
@@ -58,11 +68,13 @@ class GdalRaster:
 
     @property
     def identity(self) -> str:
-        """See RasterSource: each file's name, size and time of change."""
-        files = sorted(self._dataset.GetFileList() or [])
-        known = [(name, os.stat(name)) for name in files if os.path.exists(name)]
-        parts = [f"{name}:{status.st_size}:{status.st_mtime_ns}" for name, status in known]
-        return "|".join([self._path, *parts])
+        """See RasterSource: each file's name, size and time of change as they are now, and what is NoData."""
+        parts = []
+        for name in self._files:
+            with contextlib.suppress(OSError):  # not a file of this machine, or gone
+                status = os.stat(name)
+                parts.append(f"{name}:{status.st_size}:{status.st_mtime_ns}")
+        return "|".join([self._path, *parts, self._nodata])
 
     def clone(self) -> GdalRaster:
         """See RasterSource."""

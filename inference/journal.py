@@ -1,10 +1,16 @@
-"""Keeps what has been found on disk, a transaction a block, so that memory does not grow with the raster."""
+"""Keeps what has been found on disk, a transaction a block: memory does not grow with the raster, and a run that was
+cut short goes on where it stopped.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import shapely
@@ -13,96 +19,201 @@ from . import cache
 from .blocks import Block
 from .detections import Detections
 from .errors import JournalError
+from .grid import Window
+from .journal_file import FOLDER, is_held, locked
 from .translation import tr
 
-_SCHEMA = """
-CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE blocks (
-    row INTEGER, column INTEGER, width INTEGER, height INTEGER, count INTEGER,
-    lengths BLOB, geometries BLOB, confidence BLOB, classes TEXT, attributes TEXT,
-    UNIQUE (row, column)
-);
-"""
+LEAST_FREE = 256 << 20
+LEAST_FREE_SHARE = 20
+"""A run stops before the disk of the journal has less room than this, or than this fraction of a small disk."""
 _INSERT = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_DETECTIONS = "SELECT lengths, geometries, confidence, classes, attributes FROM blocks WHERE count > 0 ORDER BY row, column"
+_NOTE = "INSERT OR REPLACE INTO run VALUES (?, ?)"
+_TALLY = "tally"
 
 
 class Journal:
-    """The finished blocks of one run, in the order of the raster whatever the order they came in."""
+    """The finished blocks of one run, in the order of the raster whatever the order they came in.
 
-    def __init__(self, fingerprint: str) -> None:
-        """Create an empty journal in the cache folder.
+    It is named by the run's fingerprint and locked by SQLite while it is open, also after a crash of another holder.
+    """
+
+    def __init__(self, fingerprint: str, restart: bool = False) -> None:
+        """Open the journal of a run, or make it.
+
+        Args:
+            fingerprint: Of the run, hexadecimal.
+            restart: Whether to forget what an earlier run found.
 
         Raises:
-            JournalError: The folder cannot be written.
+            JournalError: The folder cannot be written, the disk is nearly full, or the same run is going on.
         """
+        self.folder = cache.cache_folder() / FOLDER / fingerprint[:32]
+        self.was_unreadable = False
         try:
-            self._folder = cache.unfinished_path(cache.cache_folder() / "journals")
-            self._folder.mkdir()
-            self._database = sqlite3.connect(self._folder / "journal.sqlite", isolation_level=None, check_same_thread=False)
-            self._database.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {_SCHEMA}")
+            self.folder.parent.mkdir(exist_ok=True)
+            self._check_room()
+            self.folder.mkdir(exist_ok=True)
+            try:
+                self._database = locked(self.folder)
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError:  # damaged: a disk that failed, or a stranger's file
+                self.was_unreadable = True
+                cache.remove(self.folder)
+                self.folder.mkdir()
+                self._database = locked(self.folder)
+            if restart:
+                self.forget()
         except (OSError, sqlite3.Error) as error:
-            raise _unwritable(error) from error
-        self.note("fingerprint", fingerprint)
+            raise _problem(error) from error
 
     def note(self, key: str, value: str) -> None:
         """Write down a fact about the run."""
-        self._write("INSERT OR REPLACE INTO run VALUES (?, ?)", (key, value))
+        self._write([(_NOTE, (key, value))])
 
-    def add(self, block: Block, detections: Detections | None) -> None:
+    def noted(self, key: str) -> str | None:
+        """A fact that was written down, also by an earlier run."""
+        found = self._read("SELECT value FROM run WHERE key = ?", (key,))
+        return str(found[0][0]) if found else None
+
+    @property
+    def tally(self) -> str | None:
+        """What was last handed to `add` with a block."""
+        return self.noted(_TALLY)
+
+    def add(self, block: Block, detections: Detections | None, tally: str) -> None:
         """Write down a finished block in one transaction.
 
         Args:
             block: Where it lies.
             detections: What was found, in map coordinates; None when the block was skipped as it held no data.
+            tally: What all blocks so far have counted; it replaces the one of the block before.
 
         Raises:
             JournalError: The disk is full, or the like.
         """
         core = block.core
-        place = (*block.key, core.width, core.height)
-        if detections is None or not len(detections):
-            self._write(_INSERT, (*place, None if detections is None else 0, *[None] * 5))
-            return
-        geometries = shapely.to_wkb(detections.geometries, output_dimension=2)
-        lengths = np.array([len(wkb) for wkb in geometries], np.uint32)
-        classes, attributes = json.dumps(list(detections.classes)), json.dumps(detections.attributes, default=str)
-        values = (len(detections), lengths.tobytes(), b"".join(geometries), detections.confidence.tobytes(), classes, attributes)
-        self._write(_INSERT, (*place, *values))
+        values: tuple[object, ...] = (None if detections is None else 0, *[None] * 5)
+        if detections is not None and len(detections):
+            geometries = shapely.to_wkb(detections.geometries, output_dimension=2)
+            lengths = np.array([len(wkb) for wkb in geometries], np.uint32).tobytes()
+            classes, attributes = json.dumps(list(detections.classes)), json.dumps(detections.attributes, default=str)
+            confidence = detections.confidence.tobytes()
+            values = (len(detections), lengths, b"".join(geometries), confidence, classes, attributes)
+        self._write([(_INSERT, (*block.key, core.width, core.height, *values)), (_NOTE, (_TALLY, tally))])
 
     def counts(self) -> tuple[int, int, int]:
         """How many blocks are finished, how many of them were skipped, and how many detections there are."""
-        found = self._database.execute("SELECT COUNT(*), COUNT(*) - COUNT(count), TOTAL(count) FROM blocks").fetchone()
-        return int(found[0]), int(found[1]), int(found[2])
+        finished, searched, found = self._read("SELECT COUNT(*), COUNT(count), TOTAL(count) FROM blocks")[0]
+        return finished, finished - searched, int(found)
+
+    def pixels(self, extent: Window) -> int:
+        """How many pixels of an extent the finished blocks cover."""
+        query = (
+            "SELECT TOTAL((MIN(row + height, :bottom) - MAX(row, :top)) * (MIN(column + width, :right) - MAX(column, :left)))"
+            " FROM blocks"
+        )
+        edges = {"top": extent.row, "bottom": extent.row + extent.height, "left": extent.column,
+                 "right": extent.column + extent.width}  # fmt: skip
+        return int(self._read(query, edges)[0][0])
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """Widths and heights that occur among the finished blocks."""
+        return self._read("SELECT DISTINCT width, height FROM blocks")
+
+    def has(self, core: Window) -> bool:
+        """Whether the block with just this core is finished."""
+        query = "SELECT 1 FROM blocks WHERE row = ? AND column = ? AND width = ? AND height = ?"
+        return bool(self._read(query, (core.row, core.column, core.width, core.height)))
 
     def blocks(self, with_attributes: bool = True) -> Iterator[Detections]:
-        """The detections of each block that has some, row by row."""
-        columns = "lengths, geometries, confidence, classes" + (", attributes" if with_attributes else "")
-        query = f"SELECT {columns} FROM blocks WHERE count > 0 ORDER BY row, column"  # nosec B608
-        for lengths, geometries, confidence, classes, *attributes in self._database.execute(query):
-            ends = np.cumsum(np.frombuffer(lengths, np.uint32), dtype=np.int64)
-            starts = ends - np.frombuffer(lengths, np.uint32)
-            shapes = shapely.from_wkb([geometries[start:end] for start, end in zip(starts, ends)])
-            yield Detections(
-                shapes,
-                np.frombuffer(confidence, float),
-                np.array(json.loads(classes), object),
-                json.loads(attributes[0]) if attributes else {},
-            )
+        """The detections of each block that has some, row by row.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+        query = _DETECTIONS if with_attributes else _DETECTIONS.replace(", attributes", "")
+        try:
+            for lengths, geometries, confidence, classes, *attributes in self._database.execute(query):
+                ends = np.cumsum(np.frombuffer(lengths, np.uint32), dtype=np.int64)
+                starts = ends - np.frombuffer(lengths, np.uint32)
+                shapes = shapely.from_wkb([geometries[start:end] for start, end in zip(starts, ends)])
+                yield Detections(
+                    shapes,
+                    np.frombuffer(confidence, float),
+                    np.array(json.loads(classes), object),
+                    json.loads(attributes[0]) if attributes else {},
+                )
+        except sqlite3.Error as error:
+            raise _unreadable(error) from error
+
+    def forget(self) -> None:
+        """Begin anew, in a new file: the old one may be damaged."""
+        self.remove()
+        self.folder.mkdir(exist_ok=True)
+        self._database = locked(self.folder)
+
+    def close(self) -> None:
+        """Close the journal and keep it, unless it holds no finished block."""
+        with contextlib.suppress(JournalError):
+            if not self.counts()[0]:
+                self.remove()
+                return
+        self._database.close()
 
     def remove(self) -> None:
-        """Close and delete the journal."""
-        self._database.close()
-        cache.remove(self._folder)
-
-    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+        """Close and delete the journal: moved away under the lock, so that nobody opens what is half deleted."""
+        doomed = cache.unfinished_path(self.folder.parent)
         try:
-            self._database.execute(statement, values)
+            os.replace(self.folder, doomed)
+        except OSError:  # Windows moves no folder with open files
+            doomed = self.folder
+        self._database.close()
+        cache.remove(doomed)
+
+    def _check_room(self) -> None:
+        usage = shutil.disk_usage(self.folder.parent)
+        least = min(LEAST_FREE, usage.total // LEAST_FREE_SHARE)
+        if usage.free < least:
+            raise JournalError(
+                tr("Only {free} MiB are free on the disk of {folder}, where the run keeps what it finds, and {least} MiB must "
+                   "stay free. Make room, for example by clearing kept runs in the options, or choose another cache folder "
+                   "with the environment variable {variable}.", free=usage.free >> 20, folder=self.folder.parent,
+                   least=least >> 20, variable=cache.VARIABLE)
+            )  # fmt: skip
+
+    def _read(self, query: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[Any]:
+        try:
+            return self._database.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise _unwritable(error) from error
+            raise _unreadable(error) from error
+
+    def _write(self, statements: list[tuple[str, tuple[object, ...]]]) -> None:
+        self._check_room()
+        try:
+            self._database.execute("BEGIN")
+            for statement, values in statements:
+                self._database.execute(statement, values)
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._database.execute("ROLLBACK")
+            raise _problem(error) from error
 
 
-def _unwritable(error: Exception) -> JournalError:
+def _unreadable(error: Exception) -> JournalError:
+    text = tr("The journal of the run cannot be read: {error}. Run it again with RESTART to begin anew.", error=error)
+    return JournalError(text)
+
+
+def _problem(error: Exception) -> JournalError:
+    if is_held(error):
+        return JournalError(
+            tr("The same run, with the same package, arguments and raster, is going on already, in this QGIS or in another "
+               "process. Wait for its end, or cancel it.")
+        )  # fmt: skip
     return JournalError(
-        tr("The journal of the run cannot be written : {error}. Make room, or choose another cache folder with the "
+        tr("The journal of the run cannot be written: {error}. Make room, or choose another cache folder with the "
            "environment variable {variable}.", error=error, variable=cache.VARIABLE)
     )  # fmt: skip

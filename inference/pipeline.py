@@ -10,65 +10,48 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .blocks import Block, BlockGrid
-from .classes import ClassFilter
-from .detections import Detections, georeferenced, in_grid, inside
+from .configuration import Configuration
 from .errors import FunctionError, InferenceError, OutOfMemoryError, RasterError, WorkerError
-from .featureset import FeatureSetDecoder
 from .feedback import Feedback, stop_if_canceled
 from .journal import Journal
+from .lanes import BlockTask, Lane, Lanes, located
 from .plan import InferencePlan
 from .raster import Validity
 from .raster_function import RasterFunction
 from .readers import BlockRead, Readers
-from .shrinking import smaller_configuration
+from .resuming import Finished
+from .shrinking import BATCH_SIZE, smaller_configuration
 from .slots import Slots
+from .tally import Tally
 from .translation import tr
 from .worker import POLL_SECONDS, Reply
-
-IN_FLIGHT = 2
-"""Blocks that a worker has at a time: one it works on, one waiting in its pipe."""
-DEATHS_PER_BLOCK = 3
-TIMEOUTS_PER_BLOCK = 2
-"""A block is given up after so many."""
 
 
 @dataclass
 class Statistics:
-    """What a run did: blocks, pixels of their cores, and seconds."""
+    """What a run did: blocks, pixels of their cores, and seconds.
+
+    Attributes:
+        blocks, skipped, pixels, detections: Of all blocks, also those that an earlier run has done.
+        earlier_pixels: Of those alone.
+        outside, other_classes: Detections that do not count, beside those that do.
+        restarts: Workers that were started again.
+    """
 
     blocks: int = 0
     skipped: int = 0
     pixels: int = 0
     detections: int = 0
+    earlier_pixels: int = 0
     outside: int = 0
     other_classes: int = 0
     restarts: int = 0
     seconds: float = 0.0
     waited_for_reader: float = 0.0
     waited_for_worker: float = 0.0
-
-
-@dataclass
-class _Task:
-    """A block in a slot, on its way through a worker."""
-
-    block: Block
-    slot: int
-    mask_bands: int
-    deaths: int = 0
-    timeouts: int = 0
-
-
-@dataclass(eq=False)
-class _Lane:
-    """A worker with the blocks that it has."""
-
-    function: RasterFunction
-    tasks: deque[_Task] = field(default_factory=deque)
-    since: float = 0.0
 
 
 class Pipeline:
@@ -79,28 +62,42 @@ class Pipeline:
         functions: list[RasterFunction],
         plan: InferencePlan,
         blocks: BlockGrid,
+        configuration: Configuration,
         scalars: Mapping[str, str],
         make_readers: Callable[[Callable[[BlockRead], None]], Readers],
         slots: Slots,
-        decoder: FeatureSetDecoder,
+        tally: Tally,
         journal: Journal,
         feedback: Feedback,
-        classes: ClassFilter | None = None,
     ) -> None:
-        """Prepare a run; functions are configured and share the slots already."""
-        self._plan, self._blocks, self._scalars = plan, blocks, dict(scalars)
-        self._configuration = blocks.configuration
-        self._slots, self._decoder, self._journal, self._feedback = slots, decoder, journal, feedback
-        self._classes = classes
+        """Prepare a run; functions are configured and share the slots already.
+
+        Args:
+            functions: One a worker.
+            plan: The run.
+            blocks: All blocks.
+            configuration: That of the functions: the one of `blocks`, or one that divides it, as memory ran out.
+            scalars: The values of all arguments that the functions have.
+            make_readers: Starts readers that deliver to what it is given.
+            slots: Where blocks lie.
+            tally: Takes the answers.
+            journal: Keeps them; blocks that it has are not done again.
+            feedback: Told of progress and of what goes wrong.
+        """
+        self._plan, self._blocks, self._configuration, self._scalars = plan, blocks, configuration, dict(scalars)
+        self._slots, self._tally, self._journal, self._feedback = slots, tally, journal, feedback
         self._events: queue.SimpleQueue[BlockRead | Reply] = queue.SimpleQueue()
-        self._lanes = [_Lane(function) for function in functions]
+        self._lanes = Lanes(functions, self._scalars, self._events.put, plan.block_seconds, feedback)
         self._readers = make_readers(self._events.put)
         self._free = list(range(slots.count))
+        self._finished = Finished(journal, plan.extent)
         self._split: deque[Block] = deque()
         self._remaining: Iterator[Block] = iter(blocks)
-        self._ready: deque[_Task] = deque()
+        self._ready: deque[BlockTask] = deque()
         self._reading = 0
-        self.statistics = Statistics()
+        blocks_done, skipped, detections = journal.counts()
+        pixels = journal.pixels(plan.extent)
+        self.statistics = Statistics(blocks_done, skipped, pixels, detections, earlier_pixels=pixels)
 
     def run(self) -> Statistics:
         """Process all blocks.
@@ -109,26 +106,26 @@ class Pipeline:
             InferenceError: The run stopped; what the journal has is complete and correct.
         """
         began = last = time.monotonic()
-        for lane in self._lanes:
-            lane.function.worker.deliver_to(self._events.put)
         try:
-            while self._fill_readers() or self._reading or self._ready or any(lane.tasks for lane in self._lanes):
+            while self._fill_readers() or self._reading or self._ready or self._lanes.is_busy:
                 self._fill_workers()
                 self._handle_next_event()
                 stop_if_canceled(self._feedback)
-                self._kill_hanging()
+                self._ready.extendleft(reversed(self._lanes.replace_hanging(lambda: not self._events.empty())))
                 last = self._account(last)
         finally:
             self._readers.stop()
             self.statistics.seconds = time.monotonic() - began
+            self.statistics.restarts = self._lanes.restarts
+            self.statistics.outside, self.statistics.other_classes = self._tally.outside, self._tally.other_classes
         return self.statistics
 
     def _account(self, last: float) -> float:
         """Add the time since the last look to what the waiting sides waited."""
         now = time.monotonic()
-        if any(not lane.tasks for lane in self._lanes) and self._reading:
+        if self._lanes.is_starving and self._reading:
             self.statistics.waited_for_reader += now - last
-            if self.statistics.blocks:  # the first block is always waited for
+            if self.statistics.pixels > self.statistics.earlier_pixels:  # the first block is always waited for
                 self._readers.grow()
         elif not self._reading:
             self.statistics.waited_for_worker += now - last
@@ -144,24 +141,23 @@ class Pipeline:
         return handed
 
     def _next_block(self) -> Block | None:
-        if self._split:
-            return self._split.popleft()
-        block = next(self._remaining, None)
-        if block is None or self._configuration is self._blocks.configuration:
-            return block
-        self._split.extend(block.split(self._configuration, self._blocks.extent))
+        while not self._split:
+            block = next(self._remaining, None)
+            if block is None:
+                return None
+            self._split.extend(part for part in self._parts(block) if not self._finished.covers(part.core))
+            if not self._split:
+                stop_if_canceled(self._feedback)  # going past what is finished may take a while
         return self._split.popleft()
 
+    def _parts(self, block: Block) -> list[Block]:
+        """The block as the functions take it now."""
+        return [block] if self._is_current(block) else block.split(self._configuration, self._blocks.extent)
+
     def _fill_workers(self) -> None:
-        while self._ready:
-            lane = min(self._lanes, key=lambda lane: len(lane.tasks))
-            if len(lane.tasks) >= IN_FLIGHT:
-                return
+        while self._ready and (lane := self._lanes.free()) is not None:
             task = self._ready.popleft()
-            if not lane.tasks:
-                lane.since = time.monotonic()
-            lane.tasks.append(task)
-            lane.function.request(task.slot, self._readers.shape(task.block), self._readers.dtype, task.mask_bands)
+            self._lanes.give(lane, task, self._readers.shape(task.block), self._readers.dtype)
 
     def _handle_next_event(self) -> None:
         try:
@@ -171,11 +167,11 @@ class Pipeline:
         if isinstance(event, BlockRead):
             self._take_read(event)
             return
-        lane = next((lane for lane in self._lanes if lane.function.worker is event.worker), None)
+        lane = self._lanes.answering(event)
         if lane is None:
-            return  # the last words of a worker that was replaced
+            return
         if event.message is None:
-            self._revive(lane)
+            self._ready.extendleft(reversed(self._lanes.revive(lane)))
         else:
             self._take_answer(lane, event)
 
@@ -185,121 +181,54 @@ class Pipeline:
             raise RasterError(read.error)
         if not self._is_current(read.block):
             self._free.append(read.slot)
-            self._split.extend(read.block.split(self._configuration, self._blocks.extent))
+            self._split.extend(self._parts(read.block))
         elif read.validity is Validity.EMPTY:
             self._free.append(read.slot)
-            self._finish(read.block, skipped=True)
+            self._journal.add(read.block, None, self._tally.to_text())
+            self.statistics.skipped += 1
+            self._finish(read.block)
         else:
             mask_bands = self._readers.mask_bands if read.validity is Validity.PARTIAL else 0
-            self._ready.append(_Task(read.block, read.slot, mask_bands))
+            self._ready.append(BlockTask(read.block, read.slot, mask_bands))
 
     def _is_current(self, block: Block) -> bool:
         return (block.core.width, block.core.height) == (self._configuration.width, self._configuration.height)
 
-    def _take_answer(self, lane: _Lane, reply: Reply) -> None:
+    def _take_answer(self, lane: Lane, reply: Reply) -> None:
         if not lane.tasks:
             raise WorkerError(tr("The inference process answered without having been asked."))
         task = lane.tasks[0]
         try:
             lane.function.worker.raise_error(reply.message or {})
+            detections = self._tally.take(reply.payload, task.block)
         except OutOfMemoryError as error:
             self._shrink(error)
             return
-        except FunctionError as error:
-            raise _located(error, task.block) from error
-        try:
-            decoded = self._decoder.decode(reply.payload)
-        except InferenceError as error:
-            raise _located(error, task.block) from error
-        detections = self._counting(in_grid(decoded, task.block.core))
-        self._journal.add(task.block, detections)
+        except (FunctionError, InferenceError) as error:
+            raise located(error, task.block) from error
+        self._journal.add(task.block, detections, self._tally.to_text())
         self.statistics.detections += len(detections)
-        lane.tasks.popleft()
-        lane.since = time.monotonic()
+        self._lanes.done(lane)
         self._free.append(task.slot)
         self._finish(task.block)
 
-    def _counting(self, detections: Detections) -> Detections:
-        """Those that count, of the wanted classes and inside the extent, in map coordinates."""
-        if self._classes is not None:
-            wanted = detections.kept(self._classes.keep(detections.attributes, len(detections)))
-            self.statistics.other_classes += len(detections) - len(wanted)
-            detections = wanted
-        found = len(detections)
-        left, top = self._blocks.extent.column, self._blocks.extent.row
-        within = inside(detections, left, top, left + self._blocks.extent.width, top + self._blocks.extent.height)
-        detections = georeferenced(detections.kept(within), self._plan.source.grid.affine)
-        if self._plan.region is not None:
-            detections = detections.kept(inside(detections, *self._plan.region))
-        self.statistics.outside += found - len(detections)
-        return detections
-
-    def _finish(self, block: Block, skipped: bool = False) -> None:
-        if skipped:
-            self._journal.add(block, None)
-            self.statistics.skipped += 1
+    def _finish(self, block: Block) -> None:
         self.statistics.blocks += 1
         core = block.core.intersection(self._blocks.extent)
         self.statistics.pixels += core.width * core.height if core else 0
         self._feedback.progress(100.0 * self.statistics.pixels / (self._blocks.extent.width * self._blocks.extent.height))
 
-    def _revive(self, lane: _Lane) -> None:
-        """Replace a worker that died; the block that it worked on is tried again, twice."""
-        error = lane.function.worker.death()
-        if lane.tasks:
-            lane.tasks[0].deaths += 1
-            if lane.tasks[0].deaths >= DEATHS_PER_BLOCK:
-                raise _located(error, lane.tasks[0].block)
-        self._feedback.warning(tr("{error} It is started again, and its blocks are repeated.", error=error))
-        self._restart(lane)
-
-    def _kill_hanging(self) -> None:
-        for lane in self._lanes:
-            if lane.tasks and lane.function.worker.has_ended and self._events.empty():
-                self._revive(lane)
-            elif lane.tasks and time.monotonic() - lane.since > self._plan.block_seconds:
-                lane.tasks[0].timeouts += 1
-                error = WorkerError(
-                    tr("The package did not answer within {seconds} seconds.", seconds=f"{self._plan.block_seconds:g}")
-                )
-                if lane.tasks[0].timeouts >= TIMEOUTS_PER_BLOCK:
-                    raise _located(error, lane.tasks[0].block)
-                self._feedback.warning(tr("{error} It is started again, and its blocks are repeated.", error=error))
-                self._restart(lane)
-
-    def _restart(self, lane: _Lane) -> None:
-        """Start the function of a lane anew; its blocks, still in their slots, come first again."""
-        self._ready.extendleft(reversed(lane.tasks))
-        lane.tasks.clear()
-        self.statistics.restarts += 1
-        lane.function.restart(self._scalars)
-        lane.function.worker.deliver_to(self._events.put)
-        for other in self._lanes:
-            other.since = time.monotonic()  # answers that came meanwhile are not late
-
     def _shrink(self, error: OutOfMemoryError) -> None:
         """After memory ran out, go on with a smaller batch: all workers anew, all blocks split."""
-        smaller, batch = smaller_configuration(self._lanes[0].function, self._scalars, self._configuration, error)
-        self._lanes[0].function.worker.deliver_to(self._events.put)
-        self.statistics.restarts += 1
+        smaller, batch = smaller_configuration(self._lanes.first, self._scalars, self._configuration, error)
         text = tr("Out of memory: the run goes on with batch_size {batch} (it was {before}).", batch=batch,
-                  before=self._scalars["batch_size"])  # fmt: skip
+                  before=self._scalars[BATCH_SIZE])  # fmt: skip
         self._feedback.warning(text)
-        self._journal.note("batch_size", batch)
-        self._scalars["batch_size"] = batch
+        self._journal.note(BATCH_SIZE, batch)
+        self._scalars = {**self._scalars, BATCH_SIZE: batch}
         self._configuration = smaller
-        for task in [*(task for lane in self._lanes for task in lane.tasks), *self._ready]:
-            self._free.append(task.slot)
-            self._split.extend(task.block.split(smaller, self._blocks.extent))
-        self._split = deque(part for block in self._split for part in block.split(smaller, self._blocks.extent))
+        tasks = [*self._lanes.restart_with(self._scalars), *self._ready]
         self._ready.clear()
-        for lane in self._lanes:
-            lane.tasks.clear()
-        for lane in self._lanes[1:]:
-            self._restart(lane)
-
-
-def _located(error: InferenceError, block: Block) -> InferenceError:
-    """The same error, telling at which block."""
-    where = tr("At the block at column {column}, row {row}: {error}", column=block.core.column, row=block.core.row, error=error)
-    return type(error)(where, error.details)
+        self._free.extend(task.slot for task in tasks)
+        waiting = [*(task.block for task in tasks), *self._split]
+        self._split = deque(part for block in waiting for part in block.split(smaller, self._blocks.extent))

@@ -13,6 +13,9 @@ from .package import Package
 from .raster import RasterSource
 from .raster_function import Hosting
 
+FORMAT = 1
+"""Of journals; part of the fingerprint, so that none of another format is taken up."""
+
 
 @dataclass(frozen=True)
 class SuppressionPlan:
@@ -46,6 +49,7 @@ class InferencePlan:
         workers: How many processes; None for one a GPU, or one on the CPU.
         readers: Threads that read the raster, at most.
         block_seconds: How long the function may take for one block.
+        restart: Whether to forget what an earlier run of this plan has found.
     """
 
     package: Package
@@ -59,17 +63,23 @@ class InferencePlan:
     workers: int | None = None
     readers: int = min(os.cpu_count() or 2, 8)
     block_seconds: float = 1800.0
+    restart: bool = False
 
     @property
     def fingerprint(self) -> str:
-        """Hexadecimal; equal for runs that find the same: how they are hosted and merged plays no part."""
-        grid, extent = self.source.grid, self.extent
+        """Hexadecimal; equal for runs that find the same: how they are hosted and merged plays no part.
+
+        It names the journal; so the fields count which suppression reads, as the journal keeps their values.
+        """
+        grid, extent, merged = self.source.grid, self.extent, self.suppression
         facts = [
+            FORMAT,
             self.package.sha256,
             dict(sorted(self.values.items())),
             self.source.identity,
             [grid.width, grid.height, repr(grid.affine), grid.crs],
             [extent.column, extent.row, extent.width, extent.height, self.region],
             sorted(self.classes),
+            [merged.confidence_field.casefold(), merged.class_field.casefold()] if merged else None,
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -26,6 +26,10 @@ class RasterSource(Protocol):
         """Size, affine, CRS, pixel type and band names."""
 
     @property
+    def name(self) -> str:
+        """What users know it by; without its address, which may hold credentials."""
+
+    @property
     def identity(self) -> str:
         """What makes it the same raster tomorrow: name, size and time of its files, or the like."""
 

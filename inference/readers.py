@@ -16,6 +16,7 @@ from .blocks import BAND, Block
 from .errors import RasterError
 from .raster import RasterSource, Validity
 from .slots import Slots
+from .translation import tr
 
 RUN = 3
 """Columns of blocks that a thread reads one after another: its cache holds what neighbours share."""
@@ -81,7 +82,7 @@ class Readers:
             count: Threads at most.
         """
         self._source, self._bands, self._slots, self._scaling, self._deliver = source, bands, slots, scaling, deliver
-        self._count = count
+        self._count, self._identity = count, source.identity
         self._threads: list[threading.Thread] = []
         self._tasks: list[_Tasks] = []
         self.grow()
@@ -131,13 +132,20 @@ class Readers:
             # Errors are passed on as text: their tracebacks would keep the slots and the raster open.
             try:
                 source = source or self._source.clone()
-                self._deliver(BlockRead(block, slot, self._read(source, block, slot)))
+                validity = self._read(source, block, slot)
+                self._deliver(BlockRead(block, slot, validity, self._change(source)))
             except RasterError as error:
-                self._deliver(BlockRead(block, slot, Validity.EMPTY, str(error)))
+                self._deliver(BlockRead(block, slot, Validity.EMPTY, self._change(source or self._source) or str(error)))
             except Exception as error:  # noqa: BLE001 - a thread that dies silently would stall the run
                 self._deliver(BlockRead(block, slot, Validity.EMPTY, f"{type(error).__name__}: {error}"))
         if source is not None:
             source.close()
+
+    def _change(self, source: RasterSource) -> str:
+        """What to say when the raster is not the one that the run began with: blocks read now would not fit the others."""
+        if source.identity == self._identity:
+            return ""
+        return tr("The raster {name} was changed while it was read. Run again when it is complete.", name=source.name)
 
     def _read(self, source: RasterSource, block: Block, slot: int) -> Validity:
         shape = self.shape(block)

@@ -11,21 +11,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import cache
 from .agreement import agree, check_suppression
 from .blocks import BlockGrid
 from .configuration import Configuration
 from .detections import Detections
+from .errors import InferenceError
 from .featureset import FeatureSetDecoder
 from .feedback import Feedback, stop_if_canceled
 from .fields import Field
 from .journal import Journal
-from .pipeline import IN_FLIGHT, Pipeline, Statistics
+from .lanes import IN_FLIGHT
+from .pipeline import Pipeline, Statistics
 from .plan import InferencePlan
 from .raster_function import Device, FunctionAnswers, RasterFunction
 from .readers import Readers, Scaling
+from .resuming import begin_or_resume, resumed_configuration, telling_what_is_kept
 from .run_log import announce, tell_result, times
 from .slots import Slots
 from .suppression import KEPT, suppress
+from .tally import Tally
 from .translation import tr
 
 DUPLICATE_OVERLAP = 0.5
@@ -57,6 +62,7 @@ class InferenceResult:
     seconds: dict[str, float]
     _journal: Journal
     _keep: NDArray[Any]
+    _stack: ExitStack
 
     def detections(self) -> Iterator[Detections]:
         """What stays, block by block in the order of the raster, in map coordinates."""
@@ -68,21 +74,32 @@ class InferenceResult:
             if len(kept):
                 yield kept
 
+    def settle(self) -> None:
+        """Tell that the output is written and closed: what the run has kept is not needed any more."""
+        self._stack.pop_all()
+        self._journal.remove()
+
 
 @contextmanager
 def run_plan(plan: InferencePlan, feedback: Feedback) -> Iterator[InferenceResult]:
-    """Run a plan; the result can be read until the context ends, then the journal is removed.
+    """Run a plan; the result can be read until the context ends.
+
+    What has been found stays on disk, and the same plan goes on from there, unless the result was settled.
 
     Raises:
         InferenceError: The run could not start, stopped or was cancelled.
     """
     with ExitStack() as stack:
-        journal = Journal(plan.fingerprint)
-        stack.callback(journal.remove)
+        cache.remove_all_abandoned()
+        journal = Journal(plan.fingerprint, plan.restart)
+        stack.callback(journal.close)
         began = time.monotonic()
-        found = _find(plan, journal, feedback)
-        searched = time.monotonic()
-        keep = _kept(plan, journal, feedback)
+        try:
+            found = _find(plan, journal, feedback)
+            searched = time.monotonic()
+            keep = _kept(plan, journal, feedback)
+        except InferenceError as error:
+            raise telling_what_is_kept(error, journal) from error
         count = int(keep.sum())
         seconds = times(found.statistics, searched - began, time.monotonic() - searched)
         tell_result(found.statistics, found.decoder, count, plan, feedback)
@@ -98,6 +115,7 @@ def run_plan(plan: InferencePlan, feedback: Feedback) -> Iterator[InferenceResul
             seconds,
             journal,
             keep,
+            stack,
         )
 
 
@@ -133,7 +151,10 @@ def _find(plan: InferencePlan, journal: Journal, feedback: Feedback) -> _Found:
             return Readers(plan.source, bands, slots, scaling, deliver, plan.readers)  # type: ignore[arg-type]
 
         decoder = _decoder(plan, answers)
-        pipeline = Pipeline(functions, plan, blocks, values, make_readers, slots, decoder, journal, feedback, classes)
+        tally = Tally(plan, decoder, classes)
+        begin_or_resume(journal, plan, function, answers, values, scaling, tally, len(blocks), feedback)
+        configuration, values = resumed_configuration(journal, functions, values, answers.configuration, feedback)
+        pipeline = Pipeline(functions, plan, blocks, configuration, values, make_readers, slots, tally, journal, feedback)
         return _Found(pipeline.run(), decoder, function.device, values, bands)
 
 
@@ -193,8 +214,10 @@ def _kept(plan: InferencePlan, journal: Journal, feedback: Feedback) -> NDArray[
     def check() -> None:
         stop_if_canceled(feedback)
 
-    check()
-    blocks = list(journal.blocks(with_attributes=False))
+    blocks = []
+    for block in journal.blocks(with_attributes=False):
+        check()
+        blocks.append(block)
     count = sum(map(len, blocks))
     if not count:
         return np.ones(0, bool)

@@ -62,7 +62,7 @@ def tell_result(statistics: Statistics, decoder: FeatureSetDecoder, kept: int, p
             others=others,
         )
     )
-    rate = statistics.pixels / 1e6 / statistics.seconds if statistics.seconds else 0.0
+    rate = (statistics.pixels - statistics.earlier_pixels) / 1e6 / statistics.seconds if statistics.seconds else 0.0
     feedback.info(
         tr("Speed: {rate:.2f} megapixels per second; {seconds:.1f} s in all, {worker:.1f} s waited for the worker, "
            "{reader:.1f} s for the reader", rate=rate, seconds=statistics.seconds, worker=statistics.waited_for_worker,

@@ -11,6 +11,8 @@ from .errors import ConfigurationError, OutOfMemoryError
 from .raster_function import RasterFunction
 from .translation import tr
 
+BATCH_SIZE = "batch_size"
+"""The argument that tells how many inputs of the network a block holds (CONTRACT 3.4)."""
 BATCH_SIZES = (4096, 1024, 256, 64, 16, 4, 1)
 """Each quarters a block of the one before."""
 
@@ -35,16 +37,22 @@ def smaller_configuration(
     advice = tr("Choose a smaller batch_size or tile size, or another device.")
     stopped = OutOfMemoryError(f"{error} {advice}", error.details)
     try:
-        current = int(scalars.get("batch_size", "1"))
+        current = int(scalars.get(BATCH_SIZE, "1"))
     except ValueError:
         raise stopped from error
     for batch in (str(size) for size in BATCH_SIZES if size < current):
-        function.kill()
-        try:
-            candidate = function.restart({**scalars, "batch_size": batch}).configuration
-        except ConfigurationError:
-            continue
-        candidate = replace(candidate, data_range=present.data_range)
-        if divides(candidate, present):
+        candidate = with_batch(function, scalars, present, batch)
+        if candidate is not None:
             return candidate, batch
     raise stopped
+
+
+def with_batch(function: RasterFunction, scalars: Mapping[str, str], present: Configuration, batch: str) -> Configuration | None:
+    """Restart a function with this batch_size; None when its blocks do not divide the present ones exactly."""
+    function.kill()
+    try:
+        candidate = function.restart({**scalars, BATCH_SIZE: batch}).configuration
+    except ConfigurationError:
+        return None
+    candidate = replace(candidate, data_range=present.data_range)
+    return candidate if divides(candidate, present) else None

@@ -13,7 +13,7 @@ from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPu
 
 from ..algorithms import settings
 from ..algorithms.settings import PROCESSORS, Options
-from ..inference import cache, interpreter
+from ..inference import cache, interpreter, journals
 from ..inference.environment import Environment, inspect_environment
 from ..inference.raster_function import Hosting
 from ..inference.translation import tr
@@ -71,7 +71,7 @@ class OptionsPage(QgsOptionsPageWidget):
         """Empty the cache."""
 
         def work(tell: Tell, feedback: Lines) -> None:  # noqa: ARG001 - it cannot be cancelled
-            cache.clear()
+            journals.clear_cache()
             tell(self._measure)
 
         self._background.start(work, lambda message, _: self.size.setText(message))

@@ -76,8 +76,10 @@ def make_plan(
     )
 
 
-def run(package: Path, raster: Path, arguments: str = "", feedback: Recorder | None = None, **settings: Any) -> Outcome:
-    """Run a package and collect everything."""
+def run(
+    package: Path, raster: Path, arguments: str = "", feedback: Recorder | None = None, settled: bool = True, **settings: Any
+) -> Outcome:
+    """Run a package and collect everything; unless settled, as a run that could not write its output."""
     feedback = feedback or Recorder()
     plan = make_plan(package, raster, arguments, **settings)
     with closing(plan.source), run_plan(plan, feedback) as result:
@@ -85,4 +87,6 @@ def run(package: Path, raster: Path, arguments: str = "", feedback: Recorder | N
         geometries = list(np.concatenate([batch.geometries for batch in batches])) if batches else []
         rows = [row for batch in batches for row in batch.rows()]
         assert len(geometries) == result.count == len(rows)
+        if settled:
+            result.settle()
         return Outcome(geometries, rows, result.fields, result.statistics, feedback)

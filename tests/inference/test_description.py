@@ -91,14 +91,15 @@ def test_a_run_never_trusts_the_note(archive):
 
 def test_the_cache_can_be_cleared_but_not_under_a_run(archive, cache):
     from deep_learning_packages.inference.journal import Journal
+    from deep_learning_packages.inference.journals import clear_cache
 
     open_package(archive)
     assert cache_room.size() > 0
-    journal = Journal("run")
+    journal = Journal("12ab")
     with pytest.raises(InferenceError, match="A run uses the cache"):
-        cache_room.clear()
+        clear_cache()
     journal.remove()
-    cache_room.clear()
+    clear_cache()
     assert cache_room.size() == 0
     open_package(archive)
 

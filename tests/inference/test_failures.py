@@ -371,7 +371,7 @@ def test_blocks_are_read_ahead(tmp_path, monkeypatch):
     original = pipeline.Pipeline._handle_next_event
 
     def watched(self):
-        most.append(max(len(lane.tasks) for lane in self._lanes))
+        most.append(max(len(lane.tasks) for lane in self._lanes._lanes))
         original(self)
 
     monkeypatch.setattr(pipeline.Pipeline, "_handle_next_event", watched)
