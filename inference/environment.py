@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..worker.protocol import Message
 from .feedback import Feedback
 from .raster_function import Device, Hosting
 from .requirements import Requirement
 from .translation import tr
-from .worker import Worker
+from .worker import Worker, understood
 
 SECONDS = 300
 """Importing torch from a cold disk takes a while."""
@@ -75,6 +76,11 @@ def inspect_environment(
         answer = worker.call(message, feedback, SECONDS)
     finally:
         worker.kill()
+    with understood():
+        return _environment(answer, requirements)
+
+
+def _environment(answer: Message, requirements: Sequence[Requirement]) -> Environment:
     found = {each.module: answer["modules"][each.module] for each in requirements}
     return Environment(
         python=answer["python"],

@@ -16,10 +16,15 @@ from ..worker.protocol import ProtocolError, parse
 from .detections import Detections
 from .errors import FeatureSetError
 from .fields import Field, find_name, is_own, widened
+from .machine import free_memory
 from .translation import tr
 
 CLASS_FALLBACKS = ("Classvalue", "Value")
 LEAST_RING = 3
+LARGE = 16 << 20
+BYTES_PER_OBJECT = 90
+SHARE_OF_MEMORY = 2
+"""An answer of at least LARGE bytes may take this fraction of the free memory, at so many bytes for each of its objects."""
 Coordinates = list[list[float]]
 
 
@@ -152,6 +157,7 @@ class FeatureSetDecoder:
 
 
 def _features(payload: bytes) -> Iterator[Any]:
+    _refuse_too_much(payload)
     try:
         answer = parse(payload)
     except ProtocolError as error:
@@ -165,6 +171,18 @@ def _features(payload: bytes) -> Iterator[Any]:
             tr("vectorize() must answer a feature set with a list 'features', but answered {found}.", found=found)
         )
     return iter(features)
+
+
+def _refuse_too_much(payload: bytes) -> None:
+    """JSON takes far more memory once it is parsed; a large answer is looked at before."""
+    if len(payload) < LARGE:
+        return
+    objects = sum(payload.count(mark) for mark in (b"[", b"{", b","))
+    if len(payload) + BYTES_PER_OBJECT * objects > free_memory() // SHARE_OF_MEMORY:
+        raise FeatureSetError(
+            tr("vectorize() answered {size} MiB for one block, which would take more memory than is free. Choose a smaller "
+               "batch_size.", size=len(payload) >> 20)
+        )  # fmt: skip
 
 
 def _pairs(value: object) -> Coordinates | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from .blocks import Block
-from .errors import InferenceError, WorkerError
+from .errors import InferenceError, OutOfMemoryError, WorkerError
 from .feedback import Feedback
 from .raster_function import RasterFunction
 from .translation import tr
@@ -108,9 +108,12 @@ class Lanes:
         """Replace a worker that died; the block that it worked on may be tried again, twice.
 
         Raises:
+            OutOfMemoryError: It was stopped for its memory; it keeps its blocks, and has to be restarted with others.
             WorkerError: That block has killed it too often.
         """
         error = lane.function.worker.death()
+        if isinstance(error, OutOfMemoryError):
+            raise error
         if lane.tasks:
             lane.tasks[0].deaths += 1
             if lane.tasks[0].deaths >= DEATHS_PER_BLOCK:
@@ -124,7 +127,7 @@ class Lanes:
             is_waiting: Whether answers wait that were not looked at yet.
 
         Raises:
-            WorkerError: A block has done so too often.
+            OutOfMemoryError, WorkerError: As for `revive`.
         """
         repeated: list[BlockTask] = []
         for lane in self._lanes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from .blocks import Block, BlockGrid
 from .configuration import Configuration
-from .errors import FunctionError, InferenceError, OutOfMemoryError, RasterError, WorkerError
+from .errors import InferenceError, OutOfMemoryError, RasterError, WorkerError
 from .feedback import Feedback, stop_if_canceled
 from .journal import Journal
 from .lanes import BlockTask, Lane, Lanes, located
@@ -109,9 +109,12 @@ class Pipeline:
         try:
             while self._fill_readers() or self._reading or self._ready or self._lanes.is_busy:
                 self._fill_workers()
-                self._handle_next_event()
-                stop_if_canceled(self._feedback)
-                self._ready.extendleft(reversed(self._lanes.replace_hanging(lambda: not self._events.empty())))
+                try:
+                    self._handle_next_event()
+                    stop_if_canceled(self._feedback)
+                    self._ready.extendleft(reversed(self._lanes.replace_hanging(lambda: not self._events.empty())))
+                except OutOfMemoryError as error:
+                    self._shrink(error)
                 last = self._account(last)
         finally:
             self._readers.stop()
@@ -201,10 +204,9 @@ class Pipeline:
         try:
             lane.function.worker.raise_error(reply.message or {})
             detections = self._tally.take(reply.payload, task.block)
-        except OutOfMemoryError as error:
-            self._shrink(error)
-            return
-        except (FunctionError, InferenceError) as error:
+        except OutOfMemoryError:
+            raise
+        except InferenceError as error:
             raise located(error, task.block) from error
         self._journal.add(task.block, detections, self._tally.to_text())
         self.statistics.detections += len(detections)

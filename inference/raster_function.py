@@ -16,7 +16,7 @@ from .package import Package
 from .sandbox import Sandbox
 from .slots import Slots
 from .translation import tr
-from .worker import Worker
+from .worker import Worker, understood
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,12 @@ class RasterFunction:
             "processor": self._hosting.processor,
             "gpu": self._gpu,
             "values": dict(values),
+            "limits": self.worker.limits,
         }
         answer = self.worker.call(message, self._feedback, self._hosting.start_seconds)
-        self.device = Device(**answer["device"])
-        return declared_arguments(answer["parameters"])
+        with understood():
+            self.device = Device(**answer["device"])
+            return declared_arguments(answer["parameters"])
 
     def configure(self, scalars: Mapping[str, str]) -> FunctionAnswers:
         """Hand over the values of all arguments.
@@ -110,14 +112,15 @@ class RasterFunction:
             "scalars": dict(scalars),
         }
         answer = self.worker.call(message, self._feedback, self._hosting.start_seconds)
-        configuration = Configuration.from_answer(answer["configuration"], self._package.definition.values)
-        geometry_type = answer["geometry_type"]
+        with understood():
+            configuration = Configuration.from_answer(answer["configuration"], self._package.definition.values)
+            fields, geometry_type = declared_fields(answer["fields"]), answer["geometry_type"]
         if not isinstance(geometry_type, int) or geometry_type not in GEOMETRY_TYPES:
             raise ConfigurationError(
                 tr("getGeometryType() answered {value}; 1 (point), 2 (multipoint), 3 (polyline) or 4 (polygon) is allowed.",
                    value=geometry_type)
             )  # fmt: skip
-        return FunctionAnswers(configuration, declared_fields(answer["fields"]), geometry_type)
+        return FunctionAnswers(configuration, fields, geometry_type)
 
     def share(self) -> None:
         """Let the process map the slots, once they are allocated."""

@@ -8,21 +8,33 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .machine import free_memory
 from .translation import tr
 
 PROBE_SECONDS = 20
 TEMPORARY_FOLDER = "/tmp"  # nosec B108
 """Inside the sandbox, where it is empty and of its own."""
-# What programs need of the system. /etc is not shown as a whole: it holds secrets.
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/sys", "/nix/store")
+TEMPORARY_BYTES = 2 << 30
+TEMPORARY_SHARE = 8
+"""What a package may write there and to its home: memory, so at most this fraction of what is free."""
+# What programs need of the system. /etc and /opt are not shown as a whole: they hold secrets and other programs.
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/sys/devices/system")
 _SETTINGS = (
     "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime",
     "/etc/OpenCL", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf",
 )  # fmt: skip
+_NETWORK_SETTINGS = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/run/systemd/resolve")
 _GPU_DEVICES = ("/dev/nvidia*", "/dev/dri", "/dev/kfd")
+_GPU_SYSTEM = ("/sys", "/opt/rocm*")
+# Options that older versions lack, from the strictest set on: no further namespaces inside, bounded memory file systems.
+_STRICTNESS = (
+    ("--unshare-user", "--disable-userns", "--size"),
+    ("--size",),
+    (),
+)
 
 
 @dataclass(frozen=True)
@@ -32,10 +44,21 @@ class Sandbox:
     Attributes:
         program: Path of bwrap; None when there is no sandbox.
         description: For the log: what is used, or why nothing is.
+        has_network: Whether the package may use the network, as the user trusts it.
+        options: Those of _STRICTNESS that this bubblewrap has.
     """
 
     program: str | None
     description: str
+    has_network: bool = False
+    options: tuple[str, ...] = ()
+
+    def with_network(self) -> Sandbox:
+        """The same for a package that the user trusts."""
+        if self.program is None:
+            return self
+        described = tr("bubblewrap (read-only system, no home; with network, as you trust the package)")
+        return replace(self, has_network=True, description=described)
 
     def wrap(self, command: list[str], folders: Iterable[Path]) -> list[str]:
         """The command line that runs a command inside the sandbox.
@@ -46,16 +69,22 @@ class Sandbox:
         """
         if self.program is None:
             return command
-        home = os.path.expanduser("~")
         options = ["--die-with-parent", "--unshare-all", "--new-session", "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev"]
-        for path in (*_SYSTEM, *_SETTINGS):
+        options += [option for option in self.options if option != "--size"]
+        options += ["--share-net"] if self.has_network else []
+        devices = [device for pattern in _GPU_DEVICES for device in sorted(glob.glob(pattern))]
+        gpu_system = [path for pattern in _GPU_SYSTEM for path in sorted(glob.glob(pattern))] if devices else []
+        for path in (*_SYSTEM, *gpu_system, *_SETTINGS, *(_NETWORK_SETTINGS if self.has_network else ())):
             options += ["--ro-bind-try", path, path]
-        for pattern in _GPU_DEVICES:
-            for device in sorted(glob.glob(pattern)):
-                options += ["--dev-bind-try", device, device]
-        options += ["--tmpfs", TEMPORARY_FOLDER, "--tmpfs", home]
-        for folder in _outermost(folders):
-            options += ["--ro-bind", str(folder), str(folder)]
+        room = min(TEMPORARY_BYTES, free_memory() // TEMPORARY_SHARE)
+        for device in devices:
+            options += ["--dev-bind-try", device, device]
+        for folder in (TEMPORARY_FOLDER, os.path.expanduser("~"), "/dev/shm"):  # nosec B108
+            options += ["--size", str(room)] if "--size" in self.options else []
+            options += ["--tmpfs", folder]
+        for path in _outermost(folders):
+            options += ["--ro-bind", str(path), str(path)]
+        options += ["--remount-ro", "/dev", "--remount-ro", "/"]
         return [self.program, *options, "--chdir", "/", "--", *command]
 
 
@@ -64,15 +93,25 @@ def find_sandbox() -> Sandbox:
     program = shutil.which("bwrap")
     if program is None:
         return Sandbox(None, tr("bubblewrap is not installed"))
-    reason = _why_it_fails(program)
-    if reason:
+    options, reason = _working_options(program)
+    if options is None:
         return Sandbox(None, tr("bubblewrap cannot be used here: {reason}", reason=reason))
-    return Sandbox(program, tr("bubblewrap (no network, read-only system, no home)"))
+    return Sandbox(program, tr("bubblewrap (no network, read-only system, no home)"), options=options)
 
 
 @functools.lru_cache(maxsize=2)
-def _why_it_fails(program: str) -> str:
-    command = Sandbox(program, "").wrap(["/bin/true"], ())
+def _working_options(program: str) -> tuple[tuple[str, ...] | None, str]:
+    """The strictest options that work here; None, and why the last ones do not, where none do."""
+    reason = ""
+    for options in _STRICTNESS:
+        reason = _why_it_fails(Sandbox(program, "", options=options))
+        if not reason:
+            return options, ""
+    return None, reason
+
+
+def _why_it_fails(sandbox: Sandbox) -> str:
+    command = sandbox.wrap(["/bin/true"], ())
     try:
         done = subprocess.run(
             command, capture_output=True, stdin=subprocess.DEVNULL, timeout=PROBE_SECONDS, check=False, text=True

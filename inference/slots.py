@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..worker.protocol import mask_offset
 from .errors import WorkerError
+from .machine import free_memory
 from .translation import tr
 
 if sys.platform == "linux":
@@ -112,30 +113,3 @@ class Slots:
             os.ftruncate(self._file, self.total_bytes)
         if sys.platform == "linux":
             fcntl.fcntl(self._file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-
-
-def free_memory() -> int:
-    """Bytes of memory that programs can still take."""
-    if sys.platform == "linux":
-        with open("/proc/meminfo", encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    if sys.platform == "win32":
-        return _free_memory_of_windows()
-    return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 2
-
-
-def _free_memory_of_windows() -> int:
-    import ctypes
-
-    names = ("total", "free", "total_page", "free_page", "total_virtual", "free_virtual", "extended")
-
-    class Status(ctypes.Structure):
-        """MEMORYSTATUSEX of the Windows API."""
-
-        _fields_ = (("length", ctypes.c_ulong), ("load", ctypes.c_ulong), *((name, ctypes.c_ulonglong) for name in names))
-
-    status = Status(length=ctypes.sizeof(Status))
-    ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # type: ignore[attr-defined]
-    return int(status.free)

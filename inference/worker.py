@@ -1,4 +1,4 @@
-"""The handle on an inference process: start it, talk to it, end it."""
+"""The handle on an inference process: start it, talk to it, watch it, end it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from ..worker.protocol import Message, ProtocolError, receive, send
-from .errors import FunctionError, OutOfMemoryError, WorkerError
+from .errors import FunctionError, InferenceError, OutOfMemoryError, WorkerError
 from .feedback import Feedback, stop_if_canceled
 from .interpreter import NO_WINDOW, VARIABLE, Interpreter
+from .machine import SHARE_OF_MEMORY, free_memory
 from .sandbox import TEMPORARY_FOLDER, Sandbox
 from .translation import tr
+from .watchdog import SECONDS as WATCH_SECONDS
+from .watchdog import Excess, Watchdog
 
 PROGRAM = Path(__file__).resolve().parent.parent / "worker"
 KEPT_VARIABLES = frozenset(
@@ -50,6 +54,10 @@ KEPT_VARIABLES = frozenset(
 POLL_SECONDS = 0.1
 KEPT_LINES = 200
 LINE_LENGTH = 2000
+LOG_BYTES = 4 << 20
+"""Of what a process prints, so much is handed on."""
+MAXIMUM_TASKS = 8192
+"""Processes and threads in a sandbox."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,8 @@ class Worker:
     _deliver: Callable[[Reply], None] = field(init=False, repr=False)
     _last_lines: deque[str] = field(init=False, repr=False, default_factory=lambda: deque(maxlen=KEPT_LINES))
     _threads: list[threading.Thread] = field(init=False, repr=False, default_factory=list)
+    _expected: int = field(init=False, repr=False, default=1)  # the first answer comes unasked: it is ready
+    _excess: Excess | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         self._inbox: queue.SimpleQueue[Reply] = queue.SimpleQueue()
@@ -97,7 +107,9 @@ class Worker:
             )  # fmt: skip
         except OSError as error:
             raise WorkerError(tr("The inference process cannot be started: {error}.", error=error)) from error
-        for target in (self._receive, self._read_log):
+        self.memory_limit = int(free_memory() * SHARE_OF_MEMORY)
+        self._killed = threading.Event()
+        for target in (self._receive, self._read_log, *([self._watch] if sys.platform == "linux" else [])):
             thread = threading.Thread(target=target, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -110,6 +122,7 @@ class Worker:
 
     def send(self, message: Message) -> None:
         """Ask for something; a worker that is gone shows by its last Reply."""
+        self._expected += 1
         try:
             send(cast(BinaryIO, self._process.stdin), message)
         except (OSError, ValueError):
@@ -151,31 +164,33 @@ class Worker:
         error = message.get("error")
         if error is None:
             return
-        kind = OutOfMemoryError if error["out_of_memory"] else FunctionError
-        text = str(error["message"])
-        if error["step"]:
-            text = tr("{step} of the package failed: {message}", step=error["step"], message=text)
-        if error["missing"]:
+        with understood():
+            kind = OutOfMemoryError if error["out_of_memory"] else FunctionError
+            text, step, missing, traceback = (str(error[key] or "") for key in ("message", "step", "missing", "traceback"))
+            wants_network = bool(error["network"]) and self.sandbox.program is not None and not self.sandbox.has_network
+        if step:
+            text = tr("{step} of the package failed: {message}", step=step, message=text)
+        if wants_network:
+            text += " " + tr(
+                "It wants the network, which the sandbox does not give. If you trust the package, allow it: run "
+                "dlpk:inspectpackage on it with TRUST switched on."
+            )
+        if missing:
             text = tr(
                 "The package needs the Python library {library}, which the inference Python does not have. Install it there, "
                 "for example with: {python} -m pip install {library} - or make a virtual environment that has it, and set "
                 "{variable} to its Python. ({message})",
                 variable=VARIABLE,
-                library=str(error["missing"]).split(".")[0],
+                library=missing.split(".")[0],
                 python=self.interpreter.path,
                 message=text,
             )
-        raise kind(text, str(error["traceback"]))
+        raise kind(text, traceback)
 
     def kill(self) -> None:
         """End the process and all that it started, at once."""
-        try:
-            if sys.platform == "win32":
-                self._process.kill()
-            else:
-                os.killpg(self._process.pid, signal.SIGKILL)  # what a dead worker has started may still live
-        except (ProcessLookupError, PermissionError):
-            self._process.kill()
+        self._killed.set()
+        self._kill()
         self._process.wait()
         try:
             cast(BinaryIO, self._process.stdin).close()
@@ -185,6 +200,21 @@ class Worker:
             thread.join(timeout=0.5)
             if not thread.is_alive():  # else something that left the group holds the pipe, and closing would wait for it
                 cast(BinaryIO, stream).close()
+
+    def _kill(self) -> None:
+        try:
+            if sys.platform == "win32":
+                self._process.kill()
+            else:
+                os.killpg(self._process.pid, signal.SIGKILL)  # what a dead worker has started may still live
+        except (ProcessLookupError, PermissionError):
+            self._process.kill()
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """For the kernel (see worker/limits.py): in a sandbox, processes are counted apart from the user's others."""
+        contained = {"tasks": MAXIMUM_TASKS} if self.sandbox.program is not None else {}
+        return {"core": 0, "memory": self.memory_limit, **contained}
 
     @property
     def has_ended(self) -> bool:
@@ -196,10 +226,12 @@ class Worker:
         """What the package printed last."""
         return "\n".join(self._last_lines)
 
-    def death(self) -> WorkerError:
-        """The error that tells how the process ended."""
-        for thread in self._threads[1:]:
-            thread.join(timeout=1)
+    def death(self) -> InferenceError:
+        """The error that tells how the process ended: an OutOfMemoryError where it was stopped for its memory."""
+        self._threads[1].join(timeout=1)
+        if self._excess is not None:
+            kind = OutOfMemoryError if self._excess.is_memory else WorkerError
+            return kind(tr("The inference process was stopped: {why}.", why=self._excess.text), self.last_lines)
         try:
             status = self._process.wait(timeout=2)
         except subprocess.TimeoutExpired:
@@ -209,18 +241,34 @@ class Worker:
     def _receive(self) -> None:
         try:
             while (received := receive(cast(BinaryIO, self._process.stdout))) is not None:
+                self._expected -= 1
+                if self._expected < 0:  # a package that forges answers shall not fill our memory with them
+                    raise ProtocolError("an answer without a question")
                 self._deliver(Reply(self, *received))
         except (ProtocolError, OSError, ValueError) as error:
             self._last_lines.append(str(error))
         self._deliver(Reply(self, None))
 
     def _read_log(self) -> None:
-        stream = cast(BinaryIO, self._process.stderr)
+        stream, left = cast(BinaryIO, self._process.stderr), LOG_BYTES
         while line := stream.readline(LINE_LENGTH):
             text = line.decode(errors="replace").rstrip()
-            if text:
-                self._last_lines.append(text)
+            if not text:
+                continue
+            self._last_lines.append(text)
+            if left > 0:
                 self.log(text)
+                left -= len(line)
+                if left <= 0:
+                    self.log(tr("The package prints very much; the rest is left out."))
+
+    def _watch(self) -> None:
+        watchdog = Watchdog(self._process.pid, self.memory_limit)
+        while not self._killed.wait(WATCH_SECONDS) and self._process.poll() is None:
+            self._excess = watchdog.look()
+            if self._excess is not None:
+                self._kill()
+                return
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name.upper() in KEPT_VARIABLES}
@@ -242,6 +290,21 @@ class Worker:
     def _path_folders(self) -> list[Path]:
         entries = os.environ.get("PYTHONPATH", "").split(os.pathsep) if self.interpreter.inherits_path else []
         return [Path(entry) for entry in entries if os.path.isdir(entry)]
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """Where an answer is taken apart: a package that forges answers may send anything.
+
+    Raises:
+        WorkerError: A part is missing or of another kind.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise WorkerError(
+            tr("The inference process sent something that is no answer ({error}).", error=f"{type(error).__name__}: {error}")
+        ) from error
 
 
 def _ending(status: int) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
-from . import device, shims
+from . import device, limits, shims
 from .loader import create_function
 from .plain import plain
 from .protocol import Message, mask_offset
@@ -49,11 +49,12 @@ class FunctionHost:
         """Choose the device, load the package's function, initialise it and ask for its parameters.
 
         The request names `function` (path of the .py, or the name of a built-in wrapper), `definition`
-        (absolute path of the .emd), `processor` and `gpu`, and `values` (the user's own, as strings).
+        (absolute path of the .emd), `processor` and `gpu`, `values` (the user's own, as strings) and `limits`.
         """
         began = time.perf_counter()
         self.step = "device"
         chosen = device.choose(request["processor"], request["gpu"])
+        limits.apply(request["limits"], with_memory=chosen.index < 0)  # drivers of GPUs map far more than they use
         shims.install(chosen, request.get("framework") or "")
         imported_at = time.perf_counter()
         self.step = "import"

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 LENGTHS = struct.Struct(">II")
 MAXIMUM_MESSAGE = 16 << 20
 """Bytes that the JSON part of a message may have."""
-MAXIMUM_PAYLOAD = 1 << 30
+MAXIMUM_PAYLOAD = 256 << 20
 """Bytes that the payload of a message may have."""
 ALIGNMENT = 64
 """Bytes to which the mask is aligned behind the pixels in a slot."""
@@ -37,6 +37,18 @@ def send(stream: BinaryIO, message: Message, payload: bytes = b"") -> None:
     if payload:
         stream.write(payload)
     stream.flush()
+
+
+def check_size(payload: bytes) -> None:
+    """Refuse a payload that the other side would refuse.
+
+    Raises:
+        ProtocolError: It is over the limit.
+    """
+    if len(payload) > MAXIMUM_PAYLOAD:
+        raise ProtocolError(
+            f"the function answered {len(payload) >> 20} MiB for one block, and {MAXIMUM_PAYLOAD >> 20} MiB are the most"
+        )
 
 
 def receive(stream: BinaryIO) -> tuple[Message, bytes] | None:

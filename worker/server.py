@@ -8,9 +8,11 @@ block out of its slot meanwhile, so that the function never waits for that.
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import os
 import queue
+import socket
 import sys
 import threading
 import traceback
@@ -18,7 +20,7 @@ from typing import Any, BinaryIO, Callable
 
 from . import environment
 from .host import FunctionHost
-from .protocol import Message, receive, send
+from .protocol import Message, check_size, receive, send
 
 Answer = tuple[Message, bytes]
 
@@ -69,6 +71,7 @@ def _answer(host: FunctionHost, handle: Callable[[Message], Answer], request: Me
     answer: Message = {"reply": request["command"], "block": request.get("block")}
     try:
         content, payload = handle(request)
+        check_size(payload)
     except BaseException as error:  # noqa: BLE001 - a package may raise anything, SystemExit too
         answer["error"] = _description(error, host.step)
         return answer, b""
@@ -91,6 +94,7 @@ def _description(error: BaseException, step: str) -> dict[str, Any]:
         "traceback": "".join(traceback.format_exception(type(error), error, error.__traceback__))[-100_000:],
         "missing": missing,
         "out_of_memory": any(_is_out_of_memory(cause) for cause in chain),
+        "network": any(_is_about_network(cause) for cause in chain),
     }
 
 
@@ -101,6 +105,14 @@ def _causes(error: BaseException) -> list[BaseException]:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
     return chain
+
+
+def _is_about_network(error: BaseException) -> bool:
+    """Whether something could not be reached, by the system's errors or by the words that libraries wrap them in."""
+    unreachable = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ECONNREFUSED)
+    words = ("name resolution", "name or service not known", "network is unreachable", "max retries exceeded with url")
+    known = isinstance(error, OSError) and error.errno in unreachable
+    return known or isinstance(error, socket.gaierror) or any(word in str(error).lower() for word in words)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -56,7 +56,7 @@ def test_declaration(provider):
     names = [definition.name() for definition in algorithm.parameterDefinitions()]
     assert names == [
         "INPUT", "MODEL", "ARGUMENTS", "NMS", "CONFIDENCE_FIELD", "CLASS_FIELD", "MAX_OVERLAP",
-        "CLASSES", "EXTENT", "CELL_SIZE", "PROCESSOR", "OUTPUT", "REPORT",
+        "CLASSES", "EXTENT", "CELL_SIZE", "PROCESSOR", "RESTART", "OUTPUT", "REPORT",
     ]  # fmt: skip
     assert all(definition.help() for definition in algorithm.parameterDefinitions())
     assert algorithm.parameterDefinition("OUTPUT").supportsAppend()
