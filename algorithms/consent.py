@@ -1,18 +1,22 @@
-"""Whether a package may run where no sandbox contains it: the desktop asks; without one, the log tells."""
+"""Whether a package may run where no sandbox contains it: only when the user trusts it; the desktop asks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
-from qgis.core import QgsProcessingException
 from qgis.PyQt.QtCore import QCoreApplication, QObject, Qt, QThread, pyqtSignal, pyqtSlot
 
+from ..inference.errors import WorkerError
 from ..inference.feedback import Feedback
 from ..inference.package import Package
-from ..inference.sandbox import Sandbox
+from ..inference.raster_function import Hosting
 from ..inference.translation import tr
+from . import trusted
 
 Question = Callable[[Package, str], bool]
+OWN_PACKAGES = Path(__file__).resolve().parent.parent / "resources"
 
 _question: Question | None = None
 
@@ -23,20 +27,36 @@ def set_question(question: Question | None) -> None:
     _question = question
 
 
-def require(package: Package, sandbox: Sandbox, feedback: Feedback) -> None:
-    """Go on when a sandbox contains the package, or the user agrees, or nobody can be asked (then say so).
+def allowed(package: Package, hosting: Hosting, feedback: Feedback) -> Hosting:
+    """How a package may run: in the sandbox, with network if the user trusts it; without one only if the user trusts it.
+
+    Args:
+        package: Opened by its true hash.
+        hosting: Where it would run.
+        feedback: Told when there is no sandbox.
 
     Raises:
-        QgsProcessingException: The user said no.
+        WorkerError: There is no sandbox and the user does not trust the package, or cannot be asked.
     """
+    is_trusted, sandbox = trusted.contains(package.sha256), hosting.sandbox
     if sandbox.program is not None:
-        return
+        return replace(hosting, sandbox=sandbox.with_network()) if is_trusted else hosting
     feedback.warning(
         tr("The package runs without a sandbox, with all your rights, as {reason}. Run only packages that you trust.",
            reason=sandbox.description)
     )  # fmt: skip
-    if _question is not None and not _asked_in_main_thread(_question, package, sandbox.description):
-        raise QgsProcessingException(tr("The package was not run, as you did not allow it."))
+    if is_trusted or package.source.resolve().is_relative_to(OWN_PACKAGES):  # what comes with the plugin is part of it
+        return hosting
+    if _question is None:
+        raise WorkerError(
+            tr("There is no sandbox to contain the package, as {reason}, so it runs only if you trust it. Look at it with: "
+               "qgis_process run dlpk:inspectpackage --MODEL={path} --RUN_CODE=false - and if you trust who made it, run the "
+               "same with --TRUST=true.", reason=sandbox.description, path=package.source)
+        )  # fmt: skip
+    if not _asked_in_main_thread(_question, package, sandbox.description):
+        raise WorkerError(tr("The package was not run, as you did not allow it."))
+    trusted.add(package.sha256, package.definition.name)
+    return hosting
 
 
 def _asked_in_main_thread(question: Question, package: Package, reason: str) -> bool:

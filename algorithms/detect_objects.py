@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,12 @@ from ..inference.translation import tr
 from . import consent, settings
 from . import parameters as shared
 from .failure import check_number, reported
-from .finishing import Finishing, appends
+from .finishing import Finishing
 from .output import STOCK_FIELDS, WKB_TYPES, fields_for, qgis_fields, why_not_writable, write
 from .provenance import provenance_of
 from .raster_input import RasterInput, evaluated, raster_from_value
+from .staging.destination import Destination
+from .staging.staged_sink import Layout, staged_sink
 from .task import InferenceTask, TaskFeedback, interruptible
 
 POLYGON = 4
@@ -197,24 +200,23 @@ class DetectObjects(QgsProcessingAlgorithm):
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, Any]:
         """Run the plan and write what it found."""
-        with interruptible(feedback):
+        with interruptible(feedback), ExitStack() as stack:
             try:
                 plan = self._plan(parameters, context, feedback)
-            except InferenceError as error:
-                raise reported(error, feedback) from error
-            task = InferenceTask(plan, feedback)
-            try:
-                consent.require(plan.package, plan.hosting.sandbox, TaskFeedback(feedback))
+                stack.callback(plan.source.close)
+                task = InferenceTask(plan, feedback)
+                stack.callback(task.close)
                 task.run()
                 if task.error is not None:
-                    raise reported(task.error, feedback) from task.error
+                    raise task.error
                 results = self._write(plan, task, parameters, context)
                 results |= self._report(plan, task, parameters, context)
                 task.settle()
                 return results
-            finally:
-                task.close()
-                plan.source.close()
+            except QgsProcessingException:
+                raise
+            except Exception as error:
+                raise reported(error, feedback) from error
 
     def _plan(self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> InferencePlan:
         source = self._raster.source(self._cell_size)
@@ -226,15 +228,15 @@ class DetectObjects(QgsProcessingAlgorithm):
                 self.parameterAsString(parameters, self.CLASS_FIELD, context),
                 self.parameterAsDouble(parameters, self.MAX_OVERLAP, context),
             )
-        options = settings.load()
+        options, told = settings.load(), TaskFeedback(feedback)
+        package = open_package(self.parameterAsFile(parameters, self.MODEL, context), lambda: stop_if_canceled(told))
+        hosting = settings.hosting(self.parameterAsEnumString(parameters, self.PROCESSOR, context), options)
         return InferencePlan(
-            package=open_package(
-                self.parameterAsFile(parameters, self.MODEL, context), lambda: stop_if_canceled(TaskFeedback(feedback))
-            ),
+            package=package,
             values=parse_values(evaluated(parameters.get(self.ARGUMENTS), context)),
             source=source,
             extent=extent,
-            hosting=settings.hosting(self.parameterAsEnumString(parameters, self.PROCESSOR, context), options),
+            hosting=consent.allowed(package, hosting, told),
             region=self._extent,
             suppression=suppression,
             classes=parse_classes(evaluated(parameters.get(self.CLASSES), context)),
@@ -249,7 +251,7 @@ class DetectObjects(QgsProcessingAlgorithm):
         parameters: dict[str, Any],
         context: QgsProcessingContext,
     ) -> dict[str, Any]:
-        """Open the sink only now: opening destroys an old file."""
+        """Write what stays; what was in that place before is replaced when all is there, and not before."""
         result = task.result
         if result is None:
             raise QgsProcessingException(tr("The run ended without a result."))
@@ -259,22 +261,18 @@ class DetectObjects(QgsProcessingAlgorithm):
         expressions = context.expressionContext()
         expressions.setFields(fields)
         context.setExpressionContext(expressions)
-        sink, destination = self.parameterAsSink(
-            parameters, self.OUTPUT, context, fields, WKB_TYPES[result.geometry_type], self._raster.crs
-        )
-        if sink is None:
-            raise QgsProcessingException(self.invalidSinkError(parameters, self.OUTPUT))
         confidence = self.parameterAsString(parameters, self.CONFIDENCE_FIELD, context) or "Confidence"
-        occurring = write(sink, held, result.detections(), confidence)
-        if not sink.flushBuffer():
-            raise QgsProcessingException(tr("The detections cannot be written: {error}", error=sink.lastError()))
+        layout = Layout(fields, WKB_TYPES[result.geometry_type], self._raster.crs)
+        with staged_sink(self, parameters, self.OUTPUT, context, layout) as staged:
+            occurring = write(staged.sink, held, result.detections(), confidence, task.stop_writing_if_canceled)
+            destination = staged.publish(result.count)
         self._finishing = Finishing(
             destination,
             plan.package.definition,
             provenance_of(plan, result, self._raster),
             confidence,
             occurring,
-            appends(parameters.get(self.OUTPUT)),
+            Destination.of(parameters.get(self.OUTPUT)).appends,
             self.parameterDefinition(self.OUTPUT).description(),
         )
         return {self.OUTPUT: destination}

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from qgis.core import (
     QgsProcessingContext,
     QgsProcessingFeedback,
-    QgsProcessingOutputLayerDefinition,
     QgsProcessingUtils,
     QgsProviderRegistry,
     QgsVectorLayer,
@@ -64,11 +63,6 @@ class Finishing:
         saved, problem = QgsProviderRegistry.instance().saveLayerMetadata("ogr", _with_table(layer.source()), layer.metadata())
         if not saved:
             feedback.pushWarning(tr("The metadata cannot be saved in the GeoPackage: {error}", error=problem))
-
-
-def appends(destination: object) -> bool:
-    """Whether a destination adds to a layer that exists."""
-    return isinstance(destination, QgsProcessingOutputLayerDefinition) and destination.useRemapping()
 
 
 def _with_table(source: str) -> str:

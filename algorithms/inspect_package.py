@@ -17,13 +17,13 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QIcon
 
-from ..inference.errors import InferenceError, WorkerError
+from ..inference.errors import InferenceError
 from ..inference.feedback import stop_if_canceled
 from ..inference.inspection import Inspection, inspect_package
 from ..inference.package import open_package
 from ..inference.raster_function import Hosting
 from ..inference.translation import tr
-from . import consent, settings
+from . import consent, settings, trusted
 from . import parameters as shared
 from .failure import reported
 from .inspection_page import page
@@ -38,6 +38,7 @@ class InspectPackage(QgsProcessingAlgorithm):
 
     MODEL = "MODEL"
     RUN_CODE = "RUN_CODE"
+    TRUST = "TRUST"
     OUTPUT_HTML = "OUTPUT_HTML"
 
     def createInstance(self) -> InspectPackage:
@@ -77,6 +78,12 @@ class InspectPackage(QgsProcessingAlgorithm):
             tr("Off: nothing of the package runs, so its arguments stay unknown unless they were read before.")
         )  # fmt: skip
         self.addParameter(run_code)
+        trust = QgsProcessingParameterBoolean(self.TRUST, tr("Trust this package from now on"), False)
+        trust.setHelp(
+            tr("Remembers the package by its hash: it may run where there is no sandbox, with all your rights, and use the "
+               "network where there is one. The options list the trusted packages and can revoke it.")
+        )  # fmt: skip
+        self.addParameter(trust)
         text = tr("The same as a page, shown in the Results Viewer.")
         self.addParameter(shared.html(self.OUTPUT_HTML, tr("Page about the package"), text))
         for name, label in (
@@ -103,13 +110,15 @@ class InspectPackage(QgsProcessingAlgorithm):
             try:
                 package = open_package(self.parameterAsFile(parameters, self.MODEL, context), lambda: stop_if_canceled(told))
 
+                if self.parameterAsBoolean(parameters, self.TRUST, context):
+                    trusted.add(package.sha256, package.definition.name)
+                    told.info(tr("The package {name} is trusted from now on, sha256 {hash}.",
+                                 name=package.definition.name, hash=package.sha256))  # fmt: skip
+
                 def find_hosting() -> Hosting:
                     hosting = settings.hosting()
                     if run_code:
-                        try:
-                            consent.require(package, hosting.sandbox, told)
-                        except QgsProcessingException as error:  # what needs no code is told all the same
-                            raise WorkerError(str(error)) from error
+                        return consent.allowed(package, hosting, told)
                     return hosting
 
                 inspection = inspect_package(package, find_hosting, told, run_code)

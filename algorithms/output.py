@@ -6,7 +6,6 @@ import base64
 import binascii
 import math
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -21,13 +20,13 @@ from qgis.core import (
     QgsFields,
     QgsGeometry,
     QgsProcessingException,
-    QgsProcessingOutputLayerDefinition,
 )
 from qgis.PyQt.QtCore import QByteArray, QDateTime, QMetaType, Qt
 
 from ..inference.classes import class_field
 from ..inference.fields import Field, find_name
 from ..inference.translation import tr
+from .staging.destination import Destination
 from .style import Occurring
 
 if TYPE_CHECKING:
@@ -66,18 +65,26 @@ def qgis_fields(fields: Iterable[Field]) -> QgsFields:
 
 def fields_for(destination: object, fields: Iterable[Field]) -> tuple[Field, ...]:
     """The fields as the destination can hold them: a Shapefile has no binary ones, so they stay base64 text."""
-    is_shapefile = (_file_of(destination) or "").lower().endswith(".shp")
+    file = Destination.of(destination).file
+    is_shapefile = file is not None and file.suffix.lower() == ".shp"
     return tuple(replace(field, kind="text") if is_shapefile and field.kind == "binary" else field for field in fields)
 
 
-def write(sink: QgsFeatureSink, fields: tuple[Field, ...], batches: Iterable[Detections], confidence: str) -> Occurring:
-    """Write all detections into a sink that has these fields; from here on a cancelled run is not cut short.
+def write(
+    sink: QgsFeatureSink,
+    fields: tuple[Field, ...],
+    batches: Iterable[Detections],
+    confidence: str,
+    check: Callable[[], None] = lambda: None,
+) -> Occurring:
+    """Write all detections into a sink that has these fields.
 
     Returns:
-        What classes and confidence occur, by the class field and this field with the confidence.
+        What classes and confidence occur, by the class field and this field with the confidence, and how many there are.
 
     Raises:
         QgsProcessingException: A feature could not be written.
+        InferenceError: `check` raised it, which is called now and then.
     """
     from shapely import to_wkb
 
@@ -86,6 +93,7 @@ def write(sink: QgsFeatureSink, fields: tuple[Field, ...], batches: Iterable[Det
     wanted = (class_field(names), find_name(names, confidence))
     places = [None if name is None else names.index(name) for name in wanted]
     for detections in batches:
+        check()
         for wkb, row in zip(to_wkb(detections.geometries, output_dimension=2), detections.rows()):
             feature = QgsFeature(layout)
             geometry = QgsGeometry()
@@ -101,7 +109,7 @@ def write(sink: QgsFeatureSink, fields: tuple[Field, ...], batches: Iterable[Det
 
 def why_not_writable(destination: object) -> str:
     """Why a file of this destination could not be written, or an empty string. Nothing is opened or changed."""
-    path = _file_of(destination)
+    path = Destination.of(destination).file
     if path is None:
         return ""
     folder = os.path.dirname(os.path.abspath(path)) or "."
@@ -115,17 +123,6 @@ def why_not_writable(destination: object) -> str:
     if os.path.isdir(path) or (os.path.exists(path) and not os.access(path, os.W_OK)):
         return tr("The output file {path} cannot be written.", path=path)
     return ""
-
-
-def _file_of(destination: object) -> str | None:
-    """The file that a destination names; None for temporary layers and databases on servers."""
-    if isinstance(destination, QgsProcessingOutputLayerDefinition):
-        destination = destination.sink.staticValue()
-    if not isinstance(destination, str) or destination.lower() in ("", "temporary_output", "memory:"):
-        return None
-    if named := re.match(r"ogr:dbname=(?:'([^']*)'|\"([^\"]*)\"|(\S+))", destination):
-        return next(group for group in named.groups() if group is not None)
-    return None if re.match(r"[a-z]{3,}:", destination) else destination
 
 
 def _number(value: Any) -> float | None:  # noqa: ANN401 - any value of JSON

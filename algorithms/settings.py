@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from qgis.core import QgsSettings
 
 from ..inference.cache import set_default
+from ..inference.errors import WorkerError
 from ..inference.interpreter import find_interpreter
 from ..inference.raster_function import Hosting
-from ..inference.sandbox import find_sandbox
+from ..inference.sandbox import Sandbox, find_sandbox
+from ..inference.translation import tr
 
 GROUP = "deep_learning_packages"
 PROCESSORS = ["AUTO", "CPU", "GPU"]
+SANDBOX_VARIABLE = "DLPK_SANDBOX"
+"""Environment variable that counts more than the option of that name."""
+SANDBOXES = ["auto", "required", "off"]
 
 
 @dataclass(frozen=True)
@@ -24,12 +30,14 @@ class Options:
         processor: What PROCESSOR means when it is AUTO.
         workers: Inference processes; 0 for one a GPU, or one on the CPU.
         cache: Folder of unpacked packages and journals; empty for the platform's.
+        sandbox: auto (where there is one), required (else nothing runs) or off.
     """
 
     python: str = ""
     processor: str = "AUTO"
     workers: int = 0
     cache: str = ""
+    sandbox: str = "auto"
 
 
 def load() -> Options:
@@ -37,18 +45,20 @@ def load() -> Options:
     settings = QgsSettings()
     processor = str(settings.value(f"{GROUP}/processor", "AUTO"))
     workers = str(settings.value(f"{GROUP}/workers", "0"))
+    sandbox = str(settings.value(f"{GROUP}/sandbox", "auto"))
     return Options(
         python=str(settings.value(f"{GROUP}/python", "") or ""),
         processor=processor if processor in PROCESSORS else "AUTO",
         workers=int(workers) if workers.isdigit() else 0,
         cache=str(settings.value(f"{GROUP}/cache", "") or ""),
+        sandbox=sandbox if sandbox in SANDBOXES else "required",  # what is not understood must not open the door
     )
 
 
 def save(options: Options) -> None:
     """Write the options down and use them from now on."""
     settings = QgsSettings()
-    for name in ("python", "processor", "workers", "cache"):
+    for name in ("python", "processor", "workers", "cache", "sandbox"):
         settings.setValue(f"{GROUP}/{name}", getattr(options, name))
     set_default(options.cache)
 
@@ -61,8 +71,25 @@ def hosting(processor: str = "AUTO", options: Options | None = None) -> Hosting:
         options: Others than the saved ones, to try them.
 
     Raises:
-        WorkerError: There is no usable Python.
+        WorkerError: There is no usable Python, or no sandbox where one is required.
     """
     options = options or load()
     chosen = options.processor if processor == "AUTO" else processor
-    return Hosting(find_interpreter(options.python), find_sandbox(), chosen)
+    return Hosting(find_interpreter(options.python), _sandbox(os.environ.get(SANDBOX_VARIABLE) or options.sandbox), chosen)
+
+
+def _sandbox(wanted: str) -> Sandbox:
+    if wanted not in SANDBOXES:
+        raise WorkerError(
+            tr("{variable} is {value}, and only {allowed} are understood.", variable=SANDBOX_VARIABLE, value=wanted,
+               allowed=", ".join(SANDBOXES))
+        )  # fmt: skip
+    if wanted == "off":
+        return Sandbox(None, tr("it is switched off"))
+    found = find_sandbox()
+    if found.program is None and wanted == "required":
+        raise WorkerError(
+            tr("A sandbox is required, but {reason}. On Linux, install bubblewrap and allow it, or change the option Sandbox "
+               "(Processing, Deep Learning Packages) or {variable}.", reason=found.description, variable=SANDBOX_VARIABLE)
+        )  # fmt: skip
+    return found

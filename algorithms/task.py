@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from qgis.core import QgsProcessingFeedback, QgsTask
 
+from ..inference.errors import Cancelled
 from ..inference.plan import InferencePlan
 from ..inference.translation import tr
 from .engine import load_engine
@@ -44,6 +45,14 @@ class InferenceTask(QgsTask):
             self.error = error
         self.feedback.flush()
         return self.error is None
+
+    def stop_writing_if_canceled(self) -> None:
+        """Raise Cancelled when the user stopped the run though all is found."""
+        if self.feedback.is_canceled():
+            raise Cancelled(
+                tr("The run was cancelled while its output was written, so there is none. What was found is kept: run it again "
+                   "with the same inputs to write it.")
+            )  # fmt: skip
 
     def settle(self) -> None:
         """Remove what the run keeps on disk; its output is written and closed."""

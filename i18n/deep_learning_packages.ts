@@ -5,6 +5,8 @@
 <name>DeepLearningPackages</name>
 <message><location filename="../algorithms/consent.py"/><source>The package runs without a sandbox, with all your rights, as {reason}. Run only packages that you trust.</source>
 <translation type="unfinished"/></message>
+<message><location filename="../algorithms/consent.py"/><source>There is no sandbox to contain the package, as {reason}, so it runs only if you trust it. Look at it with: qgis_process run dlpk:inspectpackage --MODEL={path} --RUN_CODE=false - and if you trust who made it, run the same with --TRUST=true.</source>
+<translation type="unfinished"/></message>
 <message><location filename="../algorithms/consent.py"/><source>The package was not run, as you did not allow it.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/detect_objects.py"/><source>Detect objects using deep learning</source>
@@ -28,8 +30,6 @@ Each model has arguments of its own. They are written as name value;name value, 
 <message><location filename="../algorithms/detect_objects.py"/><source>The raster has no CRS, so the detections have none either.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/detect_objects.py"/><source>The run ended without a result.</source>
-<translation type="unfinished"/></message>
-<message><location filename="../algorithms/detect_objects.py"/><source>The detections cannot be written: {error}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/detect_objects.py"/><source>The value {value} of {name} ({id}) cannot be used.</source>
 <translation type="unfinished"/></message>
@@ -69,6 +69,10 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/inspect_package.py"/><source>Off: nothing of the package runs, so its arguments stay unknown unless they were read before.</source>
 <translation type="unfinished"/></message>
+<message><location filename="../algorithms/inspect_package.py"/><source>Trust this package from now on</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/inspect_package.py"/><source>Remembers the package by its hash: it may run where there is no sandbox, with all your rights, and use the network where there is one. The options list the trusted packages and can revoke it.</source>
+<translation type="unfinished"/></message>
 <message><location filename="../algorithms/inspect_package.py"/><source>dlpk,emd,arcgis,deep learning,arguments,model,classes,requirements,information</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/inspect_package.py"/><source>Page about the package</source>
@@ -94,6 +98,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../algorithms/inspect_package.py"/><source>Number of classes</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/inspect_package.py"/><source>The page {path} cannot be written: {error}. Choose another place.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/inspect_package.py"/><source>The package {name} is trusted from now on, sha256 {hash}.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/inspection_page.py"/><source>Value</source>
 <translation type="unfinished"/></message>
@@ -227,9 +233,27 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>All</source>
 <translation type="unfinished"/></message>
+<message><location filename="../algorithms/settings.py"/><source>{variable} is {value}, and only {allowed} are understood.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/settings.py"/><source>it is switched off</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/settings.py"/><source>A sandbox is required, but {reason}. On Linux, install bubblewrap and allow it, or change the option Sandbox (Processing, Deep Learning Packages) or {variable}.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/staging/appending.py"/><source>The detections cannot be added to the layer, which is as it was: {error}</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/staging/appending.py"/><source>no reason is given</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/staging/staged_sink.py"/><source>The detections cannot be written: {error} What was there before is as it was; run again to write them, without searching again.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/staging/staged_sink.py"/><source>{found} of {count} features are in the file. Is the disk full?</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/staging/staged_sink.py"/><source>{found} of {count} features have arrived.</source>
+<translation type="unfinished"/></message>
 <message><location filename="../algorithms/style.py"/><source>other classes</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/task.py"/><source>Deep learning inference</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/task.py"/><source>The run was cancelled while its output was written, so there is none. What was found is kept: run it again with the same inputs to write it.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/agreement.py"/><source>Package: {name} ({source}), sha256 {hash}</source>
 <translation type="unfinished"/></message>
@@ -324,6 +348,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../inference/featureset.py"/><source>repaired, as their outline crossed itself</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/featureset.py"/><source>vectorize() must answer a feature set with a list 'features', but answered {found}.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/featureset.py"/><source>vectorize() answered {size} MiB for one block, which would take more memory than is free. Choose a smaller batch_size.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/featureset.py"/><source>vectorize() must answer a feature set as JSON text, but answered: {error}.</source>
 <translation type="unfinished"/></message>
@@ -519,6 +545,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>{number} features of the model were {reason}.</source>
 <translation type="unfinished"/></message>
+<message><location filename="../inference/sandbox.py"/><source>bubblewrap (read-only system, no home; with network, as you trust the package)</source>
+<translation type="unfinished"/></message>
 <message><location filename="../inference/sandbox.py"/><source>bubblewrap (no network, read-only system, no home)</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/sandbox.py"/><source>bubblewrap is not installed</source>
@@ -545,6 +573,10 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/suitability.py"/><source>{size:.3g} m</source>
 <translation type="unfinished"/></message>
+<message><location filename="../inference/watchdog.py"/><source>it ran {count} processes, and {most} are allowed</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/watchdog.py"/><source>it took {taken} MiB of memory, and {free} MiB were left to the machine</source>
+<translation type="unfinished"/></message>
 <message><location filename="../inference/worker.py"/><source>killed (SIGKILL), by the system when memory ran out or by somebody</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/worker.py"/><source>status {status}</source>
@@ -555,9 +587,17 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/worker.py"/><source>The inference process ended: {how}.</source>
 <translation type="unfinished"/></message>
+<message><location filename="../inference/worker.py"/><source>It wants the network, which the sandbox does not give. If you trust the package, allow it: run dlpk:inspectpackage on it with TRUST switched on.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/worker.py"/><source>The inference process was stopped: {why}.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/worker.py"/><source>The inference process sent something that is no answer ({error}).</source>
+<translation type="unfinished"/></message>
 <message><location filename="../inference/worker.py"/><source>The inference process cannot be started: {error}.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/worker.py"/><source>The inference process sent something that is no message.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/worker.py"/><source>The package prints very much; the rest is left out.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../provider/arguments/controller.py"/><source>The package is only known when the model runs. Give names and values of arguments here; others keep their defaults.</source>
 <translation type="unfinished"/></message>
@@ -625,11 +665,15 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../provider/consent_dialog.py"/><source>{name} contains a Python program, which would run with all your rights.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../provider/consent_dialog.py"/><source>There is no sandbox to contain it, as {reason}. Run it only if you trust who made it.
-
-sha256 {hash}</source>
-<translation type="unfinished"/></message>
 <message><location filename="../provider/consent_dialog.py"/><source>Run it and remember</source>
+<translation type="unfinished"/></message>
+<message><location filename="../provider/consent_dialog.py"/><source>Model: {name}</source>
+<translation type="unfinished"/></message>
+<message><location filename="../provider/consent_dialog.py"/><source>There is no sandbox to contain it, as {reason}. Run it only if you trust who made it.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../provider/consent_dialog.py"/><source>It imports: {libraries}</source>
+<translation type="unfinished"/></message>
+<message><location filename="../provider/consent_dialog.py"/><source>only Python's own library</source>
 <translation type="unfinished"/></message>
 <message><location filename="../provider/options.py"/><source>Python {version}: {path}, {origin}</source>
 <translation type="unfinished"/></message>

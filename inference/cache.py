@@ -89,7 +89,7 @@ def unfinished_path(folder: Path, suffix: str = "") -> Path:
     """A path for something that is not finished yet; it names this process, so that others can tell."""
     folder.mkdir(parents=True, exist_ok=True)
     remove_abandoned(folder)
-    return folder / f".unfinished-{_system()}-{os.getpid()}-{os.urandom(4).hex()}{suffix}"
+    return folder / f".{unfinished_name()}{suffix}"
 
 
 def remove_all_abandoned() -> None:
@@ -102,9 +102,21 @@ def remove_all_abandoned() -> None:
 def remove_abandoned(folder: Path) -> None:
     """Remove what processes that no longer run have left unfinished in a folder."""
     for path in folder.glob(".unfinished-*"):
-        system, process = [*path.name.split("-"), "", ""][1:3]
-        if system == _system() and process.isdigit() and not _runs(int(process)):
+        if is_abandoned(path.name):
             remove(path)
+
+
+def unfinished_name() -> str:
+    """A name for something unfinished, which tells the process that works on it."""
+    return f"unfinished-{_system()}-{os.getpid()}-{os.urandom(4).hex()}"
+
+
+def is_abandoned(name: str) -> bool:
+    """Whether this is such a name, of a process of this machine that no longer runs."""
+    parts = name.lstrip(".").split("-")
+    if len(parts) < 4 or parts[0] != "unfinished":  # noqa: PLR2004 - see unfinished_name
+        return False
+    return parts[1] == _system() and parts[2].isdigit() and not _runs(int(parts[2]))
 
 
 def remove(path: Path) -> None:

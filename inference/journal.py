@@ -50,6 +50,7 @@ class Journal:
         """
         self.folder = cache.cache_folder() / FOLDER / fingerprint[:32]
         self.was_unreadable = False
+        self._cursors: list[sqlite3.Cursor] = []
         try:
             self.folder.parent.mkdir(exist_ok=True)
             self._check_room()
@@ -135,7 +136,9 @@ class Journal:
         """
         query = _DETECTIONS if with_attributes else _DETECTIONS.replace(", attributes", "")
         try:
-            for lengths, geometries, confidence, classes, *attributes in self._database.execute(query):
+            cursor = self._database.execute(query)
+            self._cursors.append(cursor)
+            for lengths, geometries, confidence, classes, *attributes in cursor:
                 ends = np.cumsum(np.frombuffer(lengths, np.uint32), dtype=np.int64)
                 starts = ends - np.frombuffer(lengths, np.uint32)
                 shapes = shapely.from_wkb([geometries[start:end] for start, end in zip(starts, ends)])
@@ -160,7 +163,7 @@ class Journal:
             if not self.counts()[0]:
                 self.remove()
                 return
-        self._database.close()
+        self._release()
 
     def remove(self) -> None:
         """Close and delete the journal: moved away under the lock, so that nobody opens what is half deleted."""
@@ -169,8 +172,15 @@ class Journal:
             os.replace(self.folder, doomed)
         except OSError:  # Windows moves no folder with open files
             doomed = self.folder
-        self._database.close()
+        self._release()
         cache.remove(doomed)
+
+    def _release(self) -> None:
+        """Close the file; a query that somebody still holds, such as an error's traceback, would keep it locked."""
+        for cursor in self._cursors:
+            cursor.close()
+        self._cursors.clear()
+        self._database.close()
 
     def _check_room(self) -> None:
         usage = shutil.disk_usage(self.folder.parent)

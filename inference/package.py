@@ -47,19 +47,19 @@ class ModelDefinition:
     @property
     def name(self) -> str:
         """What to call the model."""
-        return self._shown("ModelName") or self.path.stem
+        return self.shown("ModelName") or self.path.stem
 
     @property
     def framework(self) -> str:
         """The prefix under which a child module is imported."""
-        return self._shown("Framework")
+        return self.shown("Framework")
 
     @property
     def model_type(self) -> str:
         """ObjectDetection, InstanceDetection, ObjectClassification, …; typos occur."""
-        return self._shown("ModelType")
+        return self.shown("ModelType")
 
-    def _shown(self, key: str) -> str:
+    def shown(self, key: str) -> str:
         """A value that is only shown or compared, as text whatever it is."""
         value = self.values.get(key)
         return " ".join(str(value).split())[:LONGEST_NAME] if value is not None else ""

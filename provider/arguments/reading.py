@@ -97,8 +97,7 @@ def _asked(package: Package, hosting: Hosting, feedback: Lines) -> Description:
     """Run the package's code; consent to it goes by its true hash."""
     if package.is_recalled:
         package = open_package(package.source, lambda: stop_if_canceled(feedback))
-    consent.require(package, hosting.sandbox, feedback)
-    return description.describe(package, hosting, feedback)
+    return description.describe(package, consent.allowed(package, hosting, feedback), feedback)
 
 
 def _doubts(definition: ModelDefinition, choice: RasterChoice) -> list[str]:

@@ -7,13 +7,10 @@ import time
 
 import numpy as np
 import pytest
-from deep_learning_packages.algorithms import consent
 from deep_learning_packages.algorithms.output import qgis_fields
 from deep_learning_packages.algorithms.task import InferenceTask
 from deep_learning_packages.inference.fields import Field
-from deep_learning_packages.inference.package import open_package
-from deep_learning_packages.inference.sandbox import Sandbox
-from engine_runs import Recorder, make_plan
+from engine_runs import make_plan
 from packages import ORACLE, make_package
 from qgis.core import (
     NULL,
@@ -299,62 +296,3 @@ def test_task_in_a_task_manager(qgis_app, tmp_path, raster, package):
     assert task.result.count >= 3
     task.close()
     plan.source.close()
-
-
-class TestConsent:
-    """Without a sandbox the desktop asks, once a package; without a desktop the log tells."""
-
-    none = Sandbox(None, "bubblewrap is not installed")
-
-    @pytest.fixture(autouse=True)
-    def no_question(self):
-        yield
-        consent.set_question(None)
-
-    def test_nobody_to_ask(self, package):
-        feedback = Recorder()
-        consent.require(open_package(package), self.none, feedback)
-        assert "runs without a sandbox" in feedback.warnings[0]
-
-    def test_no(self, package):
-        consent.set_question(lambda package, reason: False)
-        with pytest.raises(QgsProcessingException, match="you did not allow it"):
-            consent.require(open_package(package), self.none, Recorder())
-
-    def test_sandboxed_packages_are_not_asked_about(self, package):
-        consent.set_question(lambda package, reason: pytest.fail("asked"))
-        consent.require(open_package(package), Sandbox("/usr/bin/bwrap", "bubblewrap"), Recorder())
-
-    def test_question_is_asked_in_the_main_thread(self, qgis_app, package):
-        from qgis.PyQt.QtCore import QCoreApplication, QThread
-
-        asked, outcome = [], []
-        consent.set_question(lambda package, reason: asked.append(QThread.currentThread()) or True)
-        opened = open_package(package)
-        thread = threading.Thread(target=lambda: outcome.append(consent.require(opened, self.none, Recorder())))
-        thread.start()
-        end = time.monotonic() + 10
-        while thread.is_alive() and time.monotonic() < end:
-            QCoreApplication.processEvents()
-        thread.join(1)
-        assert outcome == [None]
-        assert asked == [qgis_app.thread()]
-
-    def test_yes_is_remembered_by_hash(self, qgis_app, package, monkeypatch):
-        from deep_learning_packages.provider import consent_dialog
-        from qgis.core import QgsSettings
-        from qgis.PyQt.QtWidgets import QMessageBox
-
-        QgsSettings().remove(consent_dialog.SETTING)
-        shown = []
-
-        def press_first(box):
-            shown.append(box.text() + box.informativeText())
-            box.buttons()[0].click()
-
-        monkeypatch.setattr(QMessageBox, "exec", press_first)
-        opened = open_package(package)
-        assert consent_dialog.ask(opened, "bubblewrap is not installed")
-        assert consent_dialog.ask(opened, "bubblewrap is not installed")
-        assert len(shown) == 1
-        assert opened.sha256 in shown[0]
