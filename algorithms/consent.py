@@ -41,22 +41,26 @@ def allowed(package: Package, hosting: Hosting, feedback: Feedback) -> Hosting:
     is_trusted, sandbox = trusted.contains(package.sha256), hosting.sandbox
     if sandbox.program is not None:
         return replace(hosting, sandbox=sandbox.with_network()) if is_trusted else hosting
+    is_own = package.source.resolve().is_relative_to(OWN_PACKAGES)  # what comes with the plugin is part of it
+    if not is_trusted and not is_own:
+        _ask(package, sandbox.description)
     feedback.warning(
         tr("The package runs without a sandbox, with all your rights, as {reason}. Run only packages that you trust.",
            reason=sandbox.description)
     )  # fmt: skip
-    if is_trusted or package.source.resolve().is_relative_to(OWN_PACKAGES):  # what comes with the plugin is part of it
-        return hosting
+    return hosting
+
+
+def _ask(package: Package, reason: str) -> None:
     if _question is None:
         raise WorkerError(
             tr("There is no sandbox to contain the package, as {reason}, so it runs only if you trust it. Look at it with: "
                "qgis_process run dlpk:inspectpackage --MODEL={path} --RUN_CODE=false - and if you trust who made it, run the "
-               "same with --TRUST=true.", reason=sandbox.description, path=package.source)
+               "same with --TRUST=true.", reason=reason, path=package.source)
         )  # fmt: skip
-    if not _asked_in_main_thread(_question, package, sandbox.description):
+    if not _asked_in_main_thread(_question, package, reason):
         raise WorkerError(tr("The package was not run, as you did not allow it."))
     trusted.add(package.sha256, package.definition.name)
-    return hosting
 
 
 def _asked_in_main_thread(question: Question, package: Package, reason: str) -> bool:

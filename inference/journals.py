@@ -55,17 +55,18 @@ def clear_cache() -> None:
     cache.clear()
 
 
-def forget(journal: KeptJournal) -> None:
-    """Delete a journal, so that its run begins anew.
+def forget(folder: Path) -> None:
+    """Delete the journal in a folder, so that its run begins anew.
 
     Raises:
         JournalError: The run is going on.
     """
-    if _kept(journal.folder).in_use:
+    if _kept(folder).in_use:
         raise JournalError(tr("This run is going on at the moment. Wait for its end, or cancel it."))
-    doomed = cache.unfinished_path(journal.folder.parent)
-    journal.folder.rename(doomed)
-    cache.remove(doomed)
+    if folder.exists():
+        doomed = cache.unfinished_path(folder.parent)
+        folder.rename(doomed)
+        cache.remove(doomed)
 
 
 def _kept(folder: Path) -> KeptJournal:

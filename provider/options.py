@@ -1,4 +1,4 @@
-"""The page in QGIS's options, under Processing: which Python runs packages, on what, and where the cache lies."""
+"""The page in QGIS's options, under Processing: which Python runs packages, on what, what is trusted, what is kept."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from qgis.gui import QgsFileWidget, QgsOptionsPageWidget, QgsOptionsWidgetFactor
 from qgis.PyQt.QtCore import QCoreApplication, Qt
 from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
+from qgis.utils import iface
 
-from ..algorithms import settings
-from ..algorithms.settings import PROCESSORS, Options
+from ..algorithms import settings, trusted
+from ..algorithms.settings import PROCESSORS, SANDBOX_VARIABLE, SANDBOXES, Options
 from ..inference import cache, interpreter, journals
 from ..inference.environment import Environment, inspect_environment
+from ..inference.errors import InferenceError
 from ..inference.raster_function import Hosting
 from ..inference.translation import tr
 from .background import Background, Lines, Tell
+from .removable_list import RemovableList
 
 ICON = Path(__file__).parent.parent / "resources" / "icons" / "provider.svg"
 MOST_WORKERS = 64
@@ -47,12 +50,29 @@ class OptionsPage(QgsOptionsPageWidget):
         self.workers.setValue(options.workers)
         self.cache = _file_widget(options.cache, QgsFileWidget.StorageMode.GetDirectory, str(cache.platform_folder()))
         self.size = QLabel()
+        self.sandbox = QComboBox()
+        labels = (tr("Use one where there is one"), tr("Run nothing without one"), tr("Off"))
+        for value, label in zip(SANDBOXES, labels):
+            self.sandbox.addItem(label, value)
+        self.sandbox.setCurrentIndex(SANDBOXES.index(options.sandbox))
+        columns = (tr("Package"), tr("Since"), tr("sha256"))
+        self.trusted = RemovableList(tr("Trusted packages"), "trusted", columns, tr("Trust no longer"))
+        self.trusted.show_rows((each.sha256, (each.name, each.since, each.sha256)) for each in trusted.packages())
+        columns = (tr("Package"), tr("Raster"), tr("Blocks"), tr("Size"), tr("Last changed"))
+        self.kept = RemovableList(tr("Runs that were cut short, and can be gone on with"), "kept", columns, tr("Forget"))
         self._lay_out()
         self._measure()
+        self._list_kept()
 
     def apply(self) -> None:
         """Save; QGIS calls this when the user accepts."""
         settings.save(self._options())
+        trusted.revoke(self.trusted.removed)
+        for folder in self.kept.removed:
+            try:
+                journals.forget(Path(folder))
+            except InferenceError as error:
+                iface.messageBar().pushWarning(tr("Deep Learning Packages"), str(error))
 
     def check(self) -> None:
         """Ask the chosen Python what it offers."""
@@ -78,7 +98,11 @@ class OptionsPage(QgsOptionsPageWidget):
 
     def _options(self) -> Options:
         return Options(
-            self.python.filePath().strip(), self.processor.currentText(), self.workers.value(), self.cache.filePath().strip()
+            self.python.filePath().strip(),
+            self.processor.currentText(),
+            self.workers.value(),
+            self.cache.filePath().strip(),
+            self.sandbox.currentData(),
         )
 
     def _measure(self) -> None:
@@ -91,6 +115,13 @@ class OptionsPage(QgsOptionsPageWidget):
 
         self._background.start(work, lambda message, _: self.size.setText(message))
 
+    def _list_kept(self) -> None:
+        def work(tell: Tell, feedback: Lines) -> None:  # noqa: ARG001
+            rows = [_kept_row(journal) for journal in journals.kept_journals()]
+            tell(lambda: self.kept.show_rows(rows))
+
+        self._background.start(work, lambda _, __: None)  # what is wrong with the cache is told beside its size
+
     def _lay_out(self) -> None:
         form = QFormLayout()
         form.addRow(tr("Inference Python"), _beside(self.python, _button(tr("Check"), "check", self.check)))
@@ -100,11 +131,15 @@ class OptionsPage(QgsOptionsPageWidget):
         form.addRow("", self.report)
         form.addRow(tr("Processor, where a run says AUTO"), self.processor)
         form.addRow(tr("Inference processes"), self.workers)
+        form.addRow(tr("Sandbox"), self.sandbox)
+        form.addRow("", _overridden(SANDBOX_VARIABLE))
         form.addRow(tr("Cache folder"), _beside(self.cache, _button(tr("Clear"), "clear", self.clear)))
         form.addRow("", self.size)
         form.addRow("", _overridden(cache.VARIABLE))
         layout = QVBoxLayout(self)
         layout.addLayout(form)
+        layout.addWidget(self.kept)
+        layout.addWidget(self.trusted)
         layout.addStretch()
 
 
@@ -141,6 +176,13 @@ def described(hosting: Hosting, environment: Environment) -> str:
     lines.append(tr("Device: {device}", device=environment.place))
     lines.append(tr("Sandbox: {description}", description=hosting.sandbox.description))
     return "\n".join(lines)
+
+
+def _kept_row(journal: journals.KeptJournal) -> tuple[str, tuple[str, ...]]:
+    name = tr("(a run that is going on)") if journal.in_use else journal.model or tr("(damaged)")
+    blocks = "" if journal.in_use else tr("{done} of {total}", done=journal.done, total=journal.total)
+    size, changed = f"{journal.size / 2**20:.1f} MiB", journal.changed.astimezone().strftime("%Y-%m-%d %H:%M")
+    return str(journal.folder), (name, journal.raster, blocks, size, changed)
 
 
 def _file_widget(path: str, mode: QgsFileWidget.StorageMode, placeholder: str) -> QgsFileWidget:

@@ -199,7 +199,7 @@ def test_full_disk(tmp_path, cache, suffix):
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
         for journal in kept_journals():
-            forget(journal)
+            forget(journal.folder)
 
 
 @pytest.mark.parametrize("suffix", ["gpkg", "shp", "geojson"])

@@ -54,12 +54,23 @@ def environment(tmp_path_factory):
     return values
 
 
+def trust(environment: dict[str, str], model: Path) -> Ended:
+    options = [f"--MODEL={model}", "--TRUST=true", "--RUN_CODE=false"]
+    done = subprocess.run(
+        ["qgis_process", "run", "dlpk:inspectpackage", *options], env=environment, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    return Ended(done.returncode, done.stdout + done.stderr)
+
+
 @pytest.fixture
 def detect(environment, tmp_path):
     """Run dlpk:detectobjects with these parameters."""
 
     def call(environment_changes=None, **parameters) -> Ended:
         parameters.setdefault("OUTPUT", tmp_path / "output.gpkg")
+        if find_sandbox().program is None and Path(parameters.get("MODEL", "")).exists():
+            trust(environment, parameters["MODEL"])
         options = [f"--{name}={value}" for name, value in parameters.items()]
         done = subprocess.run(
             ["qgis_process", "run", "dlpk:detectobjects", *options],
@@ -187,9 +198,16 @@ def programs_without_bubblewrap(folder: Path) -> Path:
     return programs
 
 
-def test_without_bubblewrap_it_says_so_and_goes_on(detect, raster, package, tmp_path):
-    programs = programs_without_bubblewrap(tmp_path)
-    ended = detect({"PATH": str(programs)}, INPUT=raster, MODEL=package, ARGUMENTS="padding 16")
+def test_without_bubblewrap_it_runs_what_is_trusted(detect, environment, raster, tmp_path):
+    package = make_package(tmp_path / "stranger", ORACLE)
+    without = {"PATH": str(programs_without_bubblewrap(tmp_path))}
+    ended = detect(without, INPUT=raster, MODEL=package, ARGUMENTS="padding 16")
+    assert ended.status == 1
+    assert "as bubblewrap is not installed, so it runs only if you trust it" in ended.errors[0]
+    assert f"qgis_process run dlpk:inspectpackage --MODEL={package} --RUN_CODE=false" in ended.errors[0]
+    told = trust(environment, package)
+    assert "The package Package is trusted from now on, sha256 " in told.text
+    ended = detect(without, INPUT=raster, MODEL=package, ARGUMENTS="padding 16")
     assert ended.status == 0, ended.text
     assert "runs without a sandbox, with all your rights, as bubblewrap is not installed" in ended.text
 
@@ -452,12 +470,14 @@ def test_unknown_argument_warns(detect, raster, package):
     assert "does not know the argument(s) paddign" in ended.text
 
 
-def test_worker_killed_once(detect, raster, tmp_path):
+def test_worker_killed_once(detect, environment, raster, tmp_path):
     """Killed from outside, as the kernel does when memory runs out: the run goes on."""
     mark = tmp_path / "mark"
     methods = f"def vectorize(self, **b):\n    if not os.path.exists({str(mark)!r}):\n        open({str(mark)!r}, 'w').close()\n        os.kill(os.getpid(), 9)\n    return {{'output_vectors': '{{\"features\": []}}'}}\n"
     programs = programs_without_bubblewrap(tmp_path)  # in the sandbox the function could not leave its mark
-    ended = detect({"PATH": str(programs)}, INPUT=raster, MODEL=make_package(tmp_path / "p", methods))
+    package = make_package(tmp_path / "p", methods)
+    trust(environment, package)
+    ended = detect({"PATH": str(programs)}, INPUT=raster, MODEL=package)
     assert ended.status == 0, ended.text
     assert "It is started again, and its blocks are repeated" in ended.text
 

@@ -98,3 +98,18 @@ class Stalls:
     def __exit__(self, *_: object) -> None:
         self._tick()
         self._timer.stop()
+
+
+def in_modal(act):
+    """Call a function with the next modal dialog, as soon as there is one for which it returns True."""
+
+    def look():
+        dialog = QApplication.activeModalWidget()
+        try:
+            if dialog is None or not act(dialog):
+                QTimer.singleShot(50, look)
+        except Exception:
+            dialog.reject()
+            raise
+
+    QTimer.singleShot(50, look)

@@ -229,7 +229,7 @@ def test_second_run_at_the_same_time_says_so(scene):
         (kept,) = kept_journals()
         assert kept.in_use
         with pytest.raises(JournalError, match="going on at the moment"):
-            forget(kept)
+            forget(kept.folder)
         assert result.count == len(reference.rows)
         result.settle()
     assert kept_journals() == []
@@ -264,7 +264,7 @@ def test_list_and_forget(scene):
     (kept,) = kept_journals()
     assert kept.size > 10_000
     assert abs(kept.changed.timestamp() - time.time()) < 60
-    forget(kept)
+    forget(kept.folder)
     assert kept_journals() == []
     assert not kept.folder.exists()
 

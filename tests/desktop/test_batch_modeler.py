@@ -1,4 +1,4 @@
-"""The batch table, the modeler and the options page in the real QGIS."""
+"""The batch table and the modeler in the real QGIS."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import subprocess
 
 import pytest
-from desktop import SAMPLE, every_kind, pause, picture, wait
+from desktop import SAMPLE, every_kind, in_modal, pause, picture, wait
 from processing.gui.BatchAlgorithmDialog import BatchAlgorithmDialog
 from processing.modeler.ModelerDialog import ModelerDialog
 from processing.modeler.ModelerParametersDialog import ModelerParametersDialog
@@ -24,15 +24,12 @@ from qgis.core import (
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProject,
-    QgsSettings,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtCore import QPointF, QTimer
+from qgis.PyQt.QtCore import QPointF
 from qgis.PyQt.QtWidgets import (
-    QApplication,
     QDialogButtonBox,
     QListWidget,
-    QPushButton,
     QTableWidget,
     QToolButton,
     QWidget,
@@ -43,21 +40,6 @@ Static = QgsProcessingModelChildParameterSource.fromStaticValue
 Input = QgsProcessingModelChildParameterSource.fromModelParameter
 Expression = QgsProcessingModelChildParameterSource.fromExpression
 Output = QgsProcessingModelChildParameterSource.fromChildOutput
-
-
-def in_modal(act):
-    """Call a function with the next modal dialog, as soon as there is one for which it returns True."""
-
-    def look():
-        dialog = QApplication.activeModalWidget()
-        try:
-            if dialog is None or not act(dialog):
-                QTimer.singleShot(50, look)
-        except Exception:
-            dialog.reject()
-            raise
-
-    QTimer.singleShot(50, look)
 
 
 def accept(dialog):
@@ -286,33 +268,6 @@ def test_same_features_everywhere(image, open_dialog, rows, tmp_path):
     ]
     assert len(found[0]) > 30
     assert all(each == found[0] for each in found)
-
-
-def test_options(image):
-    """The page is under Processing; Check tells what the Python offers; what is set is used and in the log."""
-    seen = {}
-
-    def look(dialog):
-        pause(1.0)
-        page = next(each for each in dialog.findChildren(QWidget) if hasattr(each, "processor"))
-        page.findChild(QPushButton, "check").click()
-        wait(lambda: "torch" in page.report.text() and "MiB" in page.size.text(), 60)
-        seen["report"] = page.report.text()
-        seen["size"] = page.size.text()
-        page.processor.setCurrentText("CPU")
-        picture(dialog, "options")
-        page.apply()
-        dialog.reject()
-        return True
-
-    in_modal(look)
-    iface.showOptionsDialog(iface.mainWindow(), "deepLearningPackagesOptions")
-    assert "torch 2." in seen["report"]
-    assert "Device: CPU" in seen["report"]
-    assert "MiB" in seen["size"]
-    settings = QgsSettings()
-    assert settings.value("deep_learning_packages/processor") == "CPU"
-    settings.remove("deep_learning_packages/processor")
 
 
 def test_classes_check_list(open_dialog, rows, kinds):
