@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
@@ -14,11 +15,15 @@ from .archive_readers import ArchiveReader, Member, open_archive
 from .errors import PackageError
 from .translation import tr
 
+DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|clock\$|com\d|lpt\d)(\.|$)")
+"""Names that are no files on Windows."""
 MAXIMUM_MEMBERS = 50_000
 MAXIMUM_BYTES = 64 << 30
 MAXIMUM_RATIO = 200
 """Limits of an extraction: members, bytes in all, and bytes out per byte in (beyond RATIO_FROM)."""
 RATIO_FROM = 64 << 20
+LONGEST_NAME = 255
+LONGEST_PATH = 2000
 
 # What damaged, encrypted or unusual archives make the readers raise.
 READ_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
@@ -100,13 +105,25 @@ def _checked_places(members: list[Member], path: Path) -> list[PurePosixPath]:
         raise PackageError(text)
     places = [PurePosixPath(member.name.replace("\\", "/")) for member in members]
     for member, place in zip(members, places):
-        inside = (place.parts or member.is_folder) and not place.is_absolute() and ".." not in place.parts
-        inside = inside and ":" not in str(place)  # a drive or a stream on Windows
-        if member.is_link or not inside or "\0" in member.name:
-            why = tr("is a link") if member.is_link else tr("would be written outside the package's folder")
-            raise PackageError(tr("{path} was refused: its member '{name}' {why}.", path=path, name=member.name, why=why))
+        if why := _objection(member, place):
+            name = member.name.encode(errors="replace").decode()[:LONGEST_NAME]
+            raise PackageError(tr("{path} was refused: its member '{name}' {why}.", path=path, name=name, why=why))
     _refuse_twins((str(place) for member, place in zip(members, places) if not member.is_folder), path)
     return places
+
+
+def _objection(member: Member, place: PurePosixPath) -> str:
+    """Why a member is refused; empty when it is not."""
+    if member.is_link:
+        return tr("is a link")
+    if (not place.parts and not member.is_folder) or place.is_absolute() or ".." in place.parts or ":" in str(place):
+        return tr("would be written outside the package's folder")  # a colon: a drive or a stream on Windows
+    if any(DEVICES.match(part) or part != part.rstrip(". ") for part in place.parts):
+        return tr("has a name that is no file's on Windows")
+    longest = max((len(part.encode(errors="replace")) for part in place.parts), default=0)
+    if not member.name.isprintable() or longest > LONGEST_NAME or len(member.name) > LONGEST_PATH:
+        return tr("has a name that no file system should hold")
+    return ""
 
 
 def _refuse_twins(names: Iterable[str], path: Path) -> None:

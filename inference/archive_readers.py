@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import stat
+import struct
 import subprocess
 import tempfile
 import zipfile
@@ -22,6 +23,11 @@ from .translation import tr
 SEVEN_ZIP_MAGIC = b"7z\xbc\xaf\x27\x1c"
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 CHUNK = 1 << 20
+ZIP_TAIL = 128 << 10
+"""The last record of a zip and the comment behind it fit in here."""
+MAXIMUM_DIRECTORY = 32 << 20
+UNKNOWN_SIZE = 0xFFFFFFFF
+LOCAL_HEADER = 30
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,42 @@ def open_archive(path: Path) -> Iterator[ArchiveReader]:
     if seven_zip:
         yield _seven_zip_reader(path)
         return
+    _refuse_crowded(path)
     with zipfile.ZipFile(path) as zipped:
+        _refuse_overlaps(zipped)
         yield _ZipReader(zipped)
+
+
+def _refuse_crowded(path: Path) -> None:
+    """The directory of a zip is read as a whole, so look at its size before: the last record of the file tells it.
+
+    Source: APPNOTE.TXT of PKWARE, 4.3.14 to 4.3.16.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - ZIP_TAIL, 0))
+        tail = file.read()
+    short, long = tail.rfind(b"PK\x05\x06"), tail.rfind(b"PK\x06\x06")
+    sizes = [struct.unpack_from("<I", tail, short + 12)[0]] if 0 <= short <= len(tail) - 22 else []
+    sizes += [struct.unpack_from("<Q", tail, long + 40)[0]] if 0 <= long <= len(tail) - 56 else []
+    told = [number for number in sizes if number != UNKNOWN_SIZE]
+    if told and max(told) > MAXIMUM_DIRECTORY:
+        raise PackageError(
+            tr("{path} was refused: the list of its members takes {size} MiB, and {most} MiB are the most.", path=path,
+               size=max(told) >> 20, most=MAXIMUM_DIRECTORY >> 20)
+        )  # fmt: skip
+
+
+def _refuse_overlaps(zipped: zipfile.ZipFile) -> None:
+    """Members that share bytes make bombs out of small files; no honest program writes them."""
+    end = 0
+    for entry in sorted(zipped.infolist(), key=lambda entry: entry.header_offset):
+        if entry.header_offset < end:
+            raise PackageError(
+                tr("{path} was refused: its member '{name}' overlaps another one, as in archives that are made to fill a disk.",
+                   path=zipped.filename, name=entry.filename)
+            )  # fmt: skip
+        end = entry.header_offset + LOCAL_HEADER + len(entry.orig_filename.encode(errors="replace")) + entry.compress_size
 
 
 def _chunks(stream: Any) -> Iterator[bytes]:  # noqa: ANN401 - anything with read()

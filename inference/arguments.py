@@ -162,7 +162,7 @@ def parse_values(value: object) -> dict[str, str]:
     if text.startswith("{"):
         try:
             parsed = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also numbers of thousands of digits
             raise ArgumentValueError(
                 tr("The arguments are not valid JSON: {error}. Given: {text}", error=error, text=text)
             ) from error

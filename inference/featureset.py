@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -134,7 +135,7 @@ class FeatureSetDecoder:
             for name, value in attributes.items():
                 if not is_own(name):
                     named = self.fields.get(name.casefold()) or self._learned(name, value)
-                    columns.setdefault(named.name, [None] * len(rows))[place] = value
+                    columns.setdefault(named.name, [None] * len(rows))[place] = _scalar(value)
         confidence = np.array([_confidence(value) for value in self._column(columns, self.confidence_field, len(rows))], float)
         return Detections(geometries, confidence, self._classes(columns, len(rows)), columns)
 
@@ -171,6 +172,16 @@ def _features(payload: bytes) -> Iterator[Any]:
             tr("vectorize() must answer a feature set with a list 'features', but answered {found}.", found=found)
         )
     return iter(features)
+
+
+def _scalar(value: object) -> object:
+    """A value that a table can hold; lists and objects become their JSON."""
+    if not isinstance(value, (list, dict)):
+        return value
+    try:
+        return json.dumps(value)
+    except RecursionError:
+        return None
 
 
 def _refuse_too_much(payload: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,15 +20,25 @@ from .translation import tr
 
 BUILT_IN_PREFIX = "[functions]"
 LONGEST_NAME = 200
+MAXIMUM_DEFINITION = 16 << 20
+MAXIMUM_DEPTH = 100
+MANY_KEYS = 100
 CLASSIFIER_TYPES = ("objectclassification", "imagecaptioner")
 
 
 @dataclass(frozen=True)
 class ModelDefinition:
-    """The .emd: its absolute path and its JSON object."""
+    """The .emd.
+
+    Attributes:
+        path: Absolute.
+        values: Its JSON object.
+        repeated: Keys that some object of it has more than once; the last one counts, as for the package's own code.
+    """
 
     path: Path
     values: dict[str, Any]
+    repeated: tuple[str, ...] = ()
 
     def text(self, key: str) -> str:
         """A value that must be text; empty when it is absent.
@@ -132,8 +143,22 @@ def open_package(source: str | Path, check: Callable[[], None] = lambda: None, q
 
 
 def _package(source: Path, digest: str, folder: Path, path: Path, is_recalled: bool = False) -> Package:
-    definition = ModelDefinition(path, _read_definition(path))
+    definition = _read_definition(path)
+    _refuse_foreign_weights(definition, folder)
     return Package(source, digest, folder, definition, _function(definition, folder), is_recalled)
+
+
+def _refuse_foreign_weights(definition: ModelDefinition, folder: Path) -> None:
+    """The weights belong to the package, which is all that its function may read."""
+    named = str(definition.values.get("ModelFile") or "").replace("\\", "/")
+    if not named or "://" in named:
+        return
+    path = os.path.normpath(definition.path.parent / named)  # links are not followed: who reads the file meets the sandbox
+    if not Path(path).is_relative_to(folder):
+        raise PackageError(
+            tr("{definition}: ModelFile names '{name}', which lies outside the package. Put that file into the package's folder "
+               "and name it there.", definition=definition.path, name=named[:LONGEST_NAME])
+        )  # fmt: skip
 
 
 def _refuse_shared_folder(path: Path) -> None:
@@ -196,10 +221,26 @@ def _find_definition(folder: Path, stem: str) -> Path:
     )  # fmt: skip
 
 
-def _read_definition(path: Path) -> dict[str, Any]:
-    text = _decode(path.read_bytes())
+def _read_definition(path: Path) -> ModelDefinition:
+    with path.open("rb") as file:
+        raw = file.read(MAXIMUM_DEFINITION + 1)
+    if len(raw) > MAXIMUM_DEFINITION:
+        raise PackageError(
+            tr("{path} has more than {most} MiB, which is too much for a model definition.", path=path,
+               most=MAXIMUM_DEFINITION >> 20)
+        )  # fmt: skip
+    repeated: dict[str, None] = {}
+
+    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            names = [name for name, _ in pairs]
+            repeated.update({name: None for name in names if names.count(name) > 1} if len(names) < MANY_KEYS else {"…": None})
+        return values
+
     try:
-        values = json.loads(text)
+        values = json.loads(_decode(raw), object_pairs_hook=collect)
+        _refuse_depth(values)
     except json.JSONDecodeError as error:
         hint = tr(" A single backslash must be written as two.") if "escape" in error.msg else ""
         raise PackageError(
@@ -208,9 +249,26 @@ def _read_definition(path: Path) -> dict[str, Any]:
         ) from error  # fmt: skip
     except RecursionError as error:
         raise PackageError(tr("{path} is nested too deeply for a model definition.", path=path)) from error
+    except ValueError as error:  # numbers of thousands of digits
+        raise PackageError(tr("{path} cannot be read: {error}.", path=path, error=error)) from error
     if not isinstance(values, dict):
         raise PackageError(tr("{path} must hold a JSON object, but holds {kind}.", path=path, kind=type(values).__name__))
-    return values
+    return ModelDefinition(path, values, tuple(repeated)[:MANY_KEYS])
+
+
+def _refuse_depth(values: object) -> None:
+    """Raise RecursionError for what later steps could not walk through."""
+    level = [values]
+    for _ in range(MAXIMUM_DEPTH):
+        level = [
+            child
+            for value in level
+            if isinstance(value, (dict, list))
+            for child in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return
+    raise RecursionError
 
 
 def _function(definition: ModelDefinition, folder: Path) -> str:
