@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from . import cache
 from .archive_readers import ArchiveReader, Member, open_archive
-from .errors import PackageError
+from .errors import PackageError, printable
 from .translation import tr
 
 DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|clock\$|com\d|lpt\d)(\.|$)")
@@ -106,7 +106,7 @@ def _checked_places(members: list[Member], path: Path) -> list[PurePosixPath]:
     places = [PurePosixPath(member.name.replace("\\", "/")) for member in members]
     for member, place in zip(members, places):
         if why := _objection(member, place):
-            name = member.name.encode(errors="replace").decode()[:LONGEST_NAME]
+            name = printable(member.name.replace("\n", " "))[:LONGEST_NAME]
             raise PackageError(tr("{path} was refused: its member '{name}' {why}.", path=path, name=name, why=why))
     _refuse_twins((str(place) for member, place in zip(members, places) if not member.is_folder), path)
     return places

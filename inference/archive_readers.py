@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from .errors import PackageError
+from .errors import PackageError, printable
 from .translation import tr
 
 SEVEN_ZIP_MAGIC = b"7z\xbc\xaf\x27\x1c"
@@ -101,7 +101,7 @@ def _refuse_overlaps(zipped: zipfile.ZipFile) -> None:
         if entry.header_offset < end:
             raise PackageError(
                 tr("{path} was refused: its member '{name}' overlaps another one, as in archives that are made to fill a disk.",
-                   path=zipped.filename, name=entry.filename)
+                   path=zipped.filename, name=printable(entry.filename))
             )  # fmt: skip
         end = entry.header_offset + LOCAL_HEADER + len(entry.orig_filename.encode(errors="replace")) + entry.compress_size
 

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 
+def printable(text: str) -> str:
+    """A stranger's text for a message or a log: nothing in it can move a cursor, colour a terminal or turn the writing."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in "\t\n" else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
 class InferenceError(Exception):
     """Base of all errors of the engine.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from ..worker.protocol import Message, ProtocolError, receive, send
-from .errors import FunctionError, InferenceError, OutOfMemoryError, WorkerError
+from .errors import FunctionError, InferenceError, OutOfMemoryError, WorkerError, printable
 from .feedback import Feedback, stop_if_canceled
 from .interpreter import NO_WINDOW, VARIABLE, Interpreter
 from .machine import SHARE_OF_MEMORY, free_memory
@@ -166,7 +166,8 @@ class Worker:
             return
         with understood():
             kind = OutOfMemoryError if error["out_of_memory"] else FunctionError
-            text, step, missing, traceback = (str(error[key] or "") for key in ("message", "step", "missing", "traceback"))
+            texts = (printable(str(error[key] or "")) for key in ("message", "step", "missing", "traceback"))
+            text, step, missing, traceback = texts
             wants_network = bool(error["network"]) and self.sandbox.program is not None and not self.sandbox.has_network
         if step:
             text = tr("{step} of the package failed: {message}", step=step, message=text)
@@ -252,7 +253,7 @@ class Worker:
     def _read_log(self) -> None:
         stream, left = cast(BinaryIO, self._process.stderr), LOG_BYTES
         while line := stream.readline(LINE_LENGTH):
-            text = line.decode(errors="replace").rstrip()
+            text = printable(line.decode(errors="replace").rstrip())
             if not text:
                 continue
             self._last_lines.append(text)

@@ -1,0 +1,232 @@
+"""Files that attack whoever opens them: archives, model definitions, and packages that claim to be others."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import struct
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from deep_learning_packages.inference import archive, archive_readers
+from deep_learning_packages.inference.errors import InferenceError, PackageError
+from deep_learning_packages.inference.package import open_package
+from engine_runs import make_plan, run
+from packages import DEFINITION, make_package, zip_package
+from rasters import write_raster
+
+
+def zip_of(path: Path, *members: tuple[str | zipfile.ZipInfo, bytes | str]) -> Path:
+    with zipfile.ZipFile(path, "w") as zipped:
+        for name, content in (("P.emd", json.dumps(DEFINITION)), ("Function.py", ""), *members):
+            zipped.writestr(name, content)
+    return path
+
+
+def special(name: str, kind: int) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr = (kind | 0o777) << 16
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("../evil", "would be written outside"),
+        ("a/../../evil", "would be written outside"),
+        ("/etc/evil", "would be written outside"),
+        ("\\\\server\\share\\evil", "would be written outside"),
+        ("C:\\Windows\\evil", "would be written outside"),
+        ("file.txt:stream", "would be written outside"),
+        (special("weights.pth", stat.S_IFLNK), "is a link"),
+        ("CON", "no file's on Windows"),
+        ("folder/nul.txt", "no file's on Windows"),
+        ("com1.py", "no file's on Windows"),
+        ("trailing. /x", "no file's on Windows"),
+        ("line\nbreak", "no file system should hold"),
+        ("escape\x1b[2J", "no file system should hold"),
+        ("right\u202eto left", "no file system should hold"),
+        ("x" * 300, "no file system should hold"),
+        ("/".join(["deep"] * 1000), "no file system should hold"),
+    ],
+    ids=repr,
+)
+def test_members_that_want_to_be_elsewhere(tmp_path, cache, name, message):
+    with pytest.raises(PackageError, match=message) as caught:
+        open_package(zip_of(tmp_path / "p.dlpk", (name, "evil")))
+    assert str(caught.value).isprintable()
+    assert list(cache.glob("packages/*")) == []
+    assert not any(path.name == "evil" for path in tmp_path.rglob("*"))
+
+
+def test_65536_entries(tmp_path, cache):
+    path = tmp_path / "p.dlpk"
+    with zipfile.ZipFile(path, "w") as zipped:
+        for number in range(65_536):
+            zipped.writestr(f"{number}", b"")
+    with pytest.raises(PackageError, match="has 65536 members, and 50000 is the limit"):
+        open_package(path)
+
+
+def test_directory_that_would_fill_the_memory(tmp_path, cache, monkeypatch):
+    """A zip's list of members is read as a whole by Python's own reader; ours looks at its size before."""
+    monkeypatch.setattr(archive_readers, "MAXIMUM_DIRECTORY", 1 << 20)
+    path = tmp_path / "p.dlpk"
+    entry = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"x"
+    directory = entry * 40_000
+    path.write_bytes(b"PK\x03\x04" + directory + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 65535, 65535, len(directory), 4, 0))
+    with pytest.raises(PackageError, match="the list of its members takes 1 MiB, and 1 MiB are the most"):
+        open_package(path)
+
+
+def test_overlapping_entries(tmp_path, cache):
+    """One compressed block that many members share (as in the bombs of D. Fifield)."""
+    path = tmp_path / "p.dlpk"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("a.bin", b"\0" * (1 << 20))
+        for number in range(50):
+            entry = zipfile.ZipInfo(f"{number}.bin")
+            first = zipped.filelist[0]
+            entry.header_offset, entry.compress_size, entry.file_size, entry.CRC = (
+                0,
+                first.compress_size,
+                first.file_size,
+                first.CRC,
+            )
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            zipped.filelist.append(entry)
+            zipped.NameToInfo[entry.filename] = entry
+    with pytest.raises(PackageError, match="overlaps another one"):
+        open_package(path)
+    assert list(cache.glob("packages/*")) == []
+
+
+def test_bomb(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(archive, "RATIO_FROM", 1 << 20)
+    path = tmp_path / "p.dlpk"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("bomb", b"\0" * (32 << 20))
+    with pytest.raises(PackageError, match="made to fill a disk"):
+        open_package(path)
+    assert list(cache.glob("packages/*")) == []
+
+
+def test_bomb_that_lies_about_its_size(tmp_path, cache, monkeypatch):
+    """What comes out is counted, not what the archive says."""
+    monkeypatch.setattr(archive, "RATIO_FROM", 1 << 20)
+    path = tmp_path / "p.dlpk"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("bomb", b"\0" * (32 << 20))
+    content = path.read_bytes().replace(struct.pack("<L", 32 << 20), struct.pack("<L", 100))
+    path.write_bytes(content)
+    with pytest.raises(PackageError):
+        open_package(path)
+    assert list(cache.glob("packages/*")) == []
+
+
+def write_definition(folder: Path, text: str | bytes) -> Path:
+    make_package(folder)
+    path = folder / "Package.emd"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b'{"a": "' + b"x" * (100 << 20) + b'"}', "has more than 16 MiB"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a": ' * 500 + "1" + "}" * 500, "nested too deeply"),
+        ('{"ImageHeight": ' + "9" * 5000 + "}", "cannot be read: .*digits"),
+        ("\0" * 1000, "not valid JSON"),
+        ("[]", "must hold a JSON object"),
+        ('{"InferenceFunction": ["a"]}', "InferenceFunction must be text"),
+        ('{"InferenceFunction": "../../outside.py"}', "no such file in the package"),
+        ('{"InferenceFunction": "/etc/passwd"}', "no such file in the package"),
+        ('{"InferenceFunction": "Function.py", "ModelFile": "../../../etc/shadow"}', "ModelFile names .*outside the package"),
+        ('{"InferenceFunction": "Function.py", "ModelFile": "/etc/shadow"}', "ModelFile names .*outside the package"),
+        ('{"InferenceFunction": "Function.py", "ModelFile": "a\\\\..\\\\..\\\\x"}', "ModelFile names .*outside the package"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_definitions(tmp_path, text, message):
+    (tmp_path / "outside.py").write_text("")
+    began = time.monotonic()
+    with pytest.raises(PackageError, match=message):
+        open_package(write_definition(tmp_path / "p", text))
+    assert time.monotonic() - began < 3
+
+
+def test_repeated_keys_are_told(tmp_path):
+    """The last one counts, as in the package's own code; but somebody who reads the file may see another one."""
+    text = json.dumps(DEFINITION)[:-1] + ', "ModelName": "Harmless", "ModelName": "Other"}'
+    raster = write_raster(tmp_path / "raster.tif", __import__("numpy").ones((1, 32, 32), "uint8"))
+    package = write_definition(tmp_path / "p", text)
+    assert open_package(package).definition.name == "Other"
+    outcome = run(package, raster)
+    assert "The model definition has ModelName more than once; the last one counts." in outcome.feedback.warnings
+
+
+def test_definition_that_is_a_link_to_a_device(tmp_path):
+    package = make_package(tmp_path / "p")
+    (package / "Package.emd").unlink()
+    (package / "Package.emd").symlink_to("/dev/zero")
+    with pytest.raises(PackageError, match="holds no model definition"):
+        open_package(package)
+
+
+def test_links_in_a_folder_lead_nowhere(tmp_path):
+    """The function sees the folder, not what a link in it points to."""
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    package = make_package(
+        tmp_path / "p",
+        "def initialize(self, **scalars):\n    try:\n        print('GOT', open(os.path.dirname(scalars['model']) + '/link').read())\n    except OSError:\n        pass\n",
+    )
+    (package / "link").symlink_to(secret)
+    raster = write_raster(tmp_path / "raster.tif", __import__("numpy").ones((1, 32, 32), "uint8"))
+    assert not any("GOT" in line for line in run(package, raster).feedback.details)
+
+
+def test_fake_hash(tmp_path, cache):
+    """A package is what it holds: neither its name, nor its definition, nor its time, nor what lies in the cache counts."""
+    honest = zip_package(make_package(tmp_path / "honest"), tmp_path / "honest.dlpk")
+    known = open_package(honest)
+    evil = make_package(tmp_path / "evil", "def initialize(self, **s):\n    raise ValueError('evil')\n", {"sha256": known.sha256})
+    path = zip_package(evil, tmp_path / f"{known.sha256}.dlpk")
+    os.utime(path, ns=(honest.stat().st_atime_ns, honest.stat().st_mtime_ns))
+    opened = open_package(path)
+    assert opened.sha256 != known.sha256
+    assert opened.folder != known.folder
+    raster = write_raster(tmp_path / "raster.tif", __import__("numpy").ones((1, 32, 32), "uint8"))
+    assert make_plan(honest, raster).fingerprint != make_plan(path, raster).fingerprint
+
+
+def test_folders_that_spell_the_same_bytes_differ(tmp_path):
+    """Names and contents are kept apart: moving bytes from one to the other is another package."""
+    one, other = make_package(tmp_path / "one"), make_package(tmp_path / "other")
+    (one / "ab").write_bytes(b"c\0d")
+    (other / "ab").write_bytes(b"c")
+    (other / "d").write_bytes(b"")
+    assert open_package(one).sha256 != open_package(other).sha256
+
+
+def test_names_with_html_and_svg_are_shown_as_text(tmp_path, cache):
+    from deep_learning_packages.algorithms.inspection_page import page
+    from deep_learning_packages.inference.inspection import inspect_package
+
+    name = "<svg onload=alert(1)>"
+    package = open_package(
+        make_package(
+            tmp_path / "p",
+            definition={"ModelName": name, "Classes": [{"Value": 1, "Name": name, "Color": [name]}], "Description": name},
+        )
+    )
+
+    def nowhere():
+        raise InferenceError(name)
+
+    assert "<svg onload" not in page(inspect_package(package, nowhere, __import__("engine_runs").Recorder(), run_code=False))
