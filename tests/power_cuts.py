@@ -33,7 +33,7 @@ from rasters import draw, write_raster  # noqa: E402
 
 BOXES = 600
 VICTIMS = ("qgis", "worker", "both")
-WORKER = str(ROOT / "build/plugins/deep_learning_packages/worker")
+WORKER = str(ROOT / "worker").encode()
 # Each block takes a few milliseconds, so that most of the run is made of blocks and their transactions.
 SLOW = ORACLE.replace(
     "    def find(self, pixels, mask):\n", "    def find(self, pixels, mask):\n        __import__('time').sleep(0.002)\n"
@@ -143,7 +143,7 @@ def workers() -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if WORKER.encode() in path.read_bytes() or b"build/plugins/deep_learning_packages/worker" in path.read_bytes():
+            if WORKER in path.read_bytes():
                 found.append(int(path.parts[2]))
         except OSError:
             continue
