@@ -1,7 +1,7 @@
 # The commands of this project; CONTRIBUTING.md tells what each is for.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run setup-development test lint accuracy bench screenshots package translations clean
+.PHONY: help setup demo run setup-development test lint accuracy fuzz power-cuts bench screenshots package translations clean
 
 help:  ## Show the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -26,6 +26,12 @@ lint: setup-development  ## Check style, types, imports, QGIS rules and security
 
 accuracy: setup  ## Compare the sample package with hand-drawn crowns (needs ../shared/data)
 	@source tools/environment.sh && QT_QPA_PLATFORM=offscreen .venv/bin/python benchmarks/accuracy.py
+
+fuzz: setup-development  ## One million made-up inputs for each reader of foreign bytes (takes ten minutes)
+	@source tools/environment.sh && .venv/bin/python tests/fuzzing.py
+
+power-cuts: setup-development  ## Kill QGIS and its worker at 200 random moments (takes twenty minutes)
+	@source tools/environment.sh && .venv/bin/python tests/power_cuts.py
 
 bench: setup  ## Measure host path, pipeline, memory and suppression
 	@source tools/environment.sh && .venv/bin/python benchmarks/run.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import os
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
@@ -26,7 +27,10 @@ LONGEST_NAME = 255
 LONGEST_PATH = 2000
 
 # What damaged, encrypted or unusual archives make the readers raise.
-READ_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
+READ_ERRORS = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError, OSError,
+    ValueError, LookupError, ArithmeticError,
+)  # fmt: skip
 
 
 def extract(path: Path, folder: Path, finish: Callable[[Path], None], check: Callable[[], None]) -> None:

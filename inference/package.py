@@ -15,7 +15,7 @@ from .archive_readers import is_archive
 from .cache import cache_folder
 from .classes import ModelClass, declared_classes
 from .digests import digest_of, recall
-from .errors import PackageError
+from .errors import PackageError, printable
 from .translation import tr
 
 BUILT_IN_PREFIX = "[functions]"
@@ -157,7 +157,7 @@ def _refuse_foreign_weights(definition: ModelDefinition, folder: Path) -> None:
     if not Path(path).is_relative_to(folder):
         raise PackageError(
             tr("{definition}: ModelFile names '{name}', which lies outside the package. Put that file into the package's folder "
-               "and name it there.", definition=definition.path, name=named[:LONGEST_NAME])
+               "and name it there.", definition=definition.path, name=printable(named)[:LONGEST_NAME])
         )  # fmt: skip
 
 
@@ -288,10 +288,14 @@ def _function(definition: ModelDefinition, folder: Path) -> str:
 def _inside(definition: ModelDefinition, folder: Path, name: str, key: str) -> Path:
     """A file of the package that the definition names, relative to itself, with either slash."""
     relative = PurePosixPath(name.replace("\\", "/"))
-    path = Path(definition.path.parent, relative).resolve()
-    if not path.is_file() or not path.is_relative_to(folder.resolve()):
+    try:
+        path = Path(definition.path.parent, relative).resolve()
+        is_there = path.is_file() and path.is_relative_to(folder.resolve())
+    except (OSError, ValueError):  # a name that no file can have
+        is_there = False
+    if not is_there:
         raise PackageError(
             tr("{definition}: {key} names '{name}', but there is no such file in the package. "
-               "Ask for a complete package.", definition=definition.path, key=key, name=name)
+               "Ask for a complete package.", definition=definition.path, key=key, name=printable(name)[:LONGEST_NAME])
         )  # fmt: skip
     return path

@@ -62,6 +62,16 @@ def test_members_that_want_to_be_elsewhere(tmp_path, cache, name, message):
     assert not any(path.name == "evil" for path in tmp_path.rglob("*"))
 
 
+def test_member_without_a_name(tmp_path, cache):
+    """Found by fuzzing: Python's own reader fails on it."""
+    content = bytearray(zip_of(tmp_path / "p.dlpk", ("x", "evil")).read_bytes())
+    for start, length in ((content.index(b"PK\x03\x04", content.index(b"Function.py")), 26), (content.rindex(b"PK\x01\x02"), 28)):
+        content[start + length : start + length + 4] = struct.pack("<2H", 0, 1)  # the name becomes an extra field
+    (tmp_path / "p.dlpk").write_bytes(content)
+    with pytest.raises(PackageError, match="cannot be unpacked|would be written outside"):
+        open_package(tmp_path / "p.dlpk")
+
+
 def test_65536_entries(tmp_path, cache):
     path = tmp_path / "p.dlpk"
     with zipfile.ZipFile(path, "w") as zipped:
@@ -146,6 +156,8 @@ def write_definition(folder: Path, text: str | bytes) -> Path:
         ('{"InferenceFunction": ["a"]}', "InferenceFunction must be text"),
         ('{"InferenceFunction": "../../outside.py"}', "no such file in the package"),
         ('{"InferenceFunction": "/etc/passwd"}', "no such file in the package"),
+        (json.dumps({"InferenceFunction": "x" * 5000 + ".py"}), "no such file in the package"),
+        (json.dumps({"InferenceFunction": "x\0.py"}), "no such file in the package"),
         ('{"InferenceFunction": "Function.py", "ModelFile": "../../../etc/shadow"}', "ModelFile names .*outside the package"),
         ('{"InferenceFunction": "Function.py", "ModelFile": "/etc/shadow"}', "ModelFile names .*outside the package"),
         ('{"InferenceFunction": "Function.py", "ModelFile": "a\\\\..\\\\..\\\\x"}', "ModelFile names .*outside the package"),
