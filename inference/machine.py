@@ -13,9 +13,9 @@ GROUPS = Path("/sys/fs/cgroup")
 
 
 def free_memory() -> int:
-    """Bytes of memory that programs can still take: of the machine, and of the container or service that this is."""
+    """Bytes of memory that this program can still take: of the machine, of the container that this is, and by its own limit."""
     if sys.platform == "linux":
-        return min([_available(), *_left_in_groups()])
+        return min([_available(), *_left_in_groups(), *_left_of_limit()])
     if sys.platform == "win32":
         return _free_memory_of_windows()
     return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 2
@@ -40,6 +40,17 @@ def _available() -> int:
     with open("/proc/meminfo", encoding="ascii") as file:
         lines = dict(line.split(":", 1) for line in file)
     return int(lines["MemAvailable"].split()[0]) * 1024
+
+
+def _left_of_limit() -> list[int]:
+    """What `ulimit -v` leaves."""
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return []
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    return [max(limit - pages * resource.getpagesize(), 0)]
 
 
 def _left_in_groups() -> list[int]:

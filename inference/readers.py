@@ -106,7 +106,13 @@ class Readers:
         if len(self._threads) < self._count:
             tasks: _Tasks = queue.SimpleQueue()
             thread = threading.Thread(target=self._work, args=(tasks,), daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                if self._threads:
+                    self._count = len(self._threads)  # go on with those there are
+                    return
+                raise RasterError(tr("The raster cannot be read in the background: {error}.", error=error)) from error
             self._threads.append(thread)
             self._tasks.append(tasks)
 

@@ -78,12 +78,12 @@ class Slots:
             )  # fmt: skip
         try:
             self._reserve()
+            self._memory = mmap.mmap(self._file, self.total_bytes)
         except OSError as error:
             raise WorkerError(
                 tr("{need} MiB of memory for blocks cannot be had: {error}. Choose a smaller batch_size.",
                    need=self.total_bytes >> 20, error=error.strerror)
             ) from error  # fmt: skip
-        self._memory = mmap.mmap(self._file, self.total_bytes)
 
     def pixels(self, slot: int, shape: tuple[int, int, int], dtype: str) -> NDArray[Any]:
         """The pixels of a slot as an array that can be written."""

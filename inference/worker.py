@@ -111,7 +111,11 @@ class Worker:
         self._killed = threading.Event()
         for target in (self._receive, self._read_log, *([self._watch] if sys.platform == "linux" else [])):
             thread = threading.Thread(target=target, daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self.kill()
+                raise WorkerError(tr("The inference process cannot be looked after: {error}.", error=error)) from error
             self._threads.append(thread)
 
     def deliver_to(self, deliver: Callable[[Reply], None]) -> None:
