@@ -32,6 +32,7 @@ from packages import ORACLE, make_package, zip_package  # noqa: E402
 from rasters import draw, write_raster  # noqa: E402
 
 BOXES = 600
+AFTER = "after the end"
 VICTIMS = ("qgis", "worker", "both")
 WORKER = str(ROOT / "worker").encode()
 # Each block takes a few milliseconds, so that most of the run is made of blocks and their transactions.
@@ -153,8 +154,10 @@ def workers() -> list[int]:
 def cut(scene: Scene, rng: random.Random) -> tuple[str, str]:
     """Start a run and kill somebody at a random moment; who it was, and what was going on."""
     process, victim = scene.start(), rng.choice(VICTIMS)
-    end = time.monotonic() + rng.uniform(0.3, 1.05) * scene.seconds
-    awaited = rng.choice((None, None, "extracting", "writing the output"))  # else these short phases would hardly be met
+    end = time.monotonic() + rng.uniform(0.25, 0.9) * scene.seconds
+    extracts = not any((scene.folder / "cache").glob("packages/[0-9a-f]*"))
+    # These phases are so short that they would hardly be met by chance.
+    awaited = rng.choice((None, None, "extracting" if extracts else None, "writing the output"))
     while process.poll() is None and (awaited or time.monotonic() < end):
         if awaited and phase_of(scene, process) == awaited:
             time.sleep(rng.random() * 0.03)
@@ -176,7 +179,7 @@ def cut(scene: Scene, rng: random.Random) -> tuple[str, str]:
 def phase_of(scene: Scene, process: subprocess.Popen[bytes]) -> str:
     """What a run is doing, by what lies on the disk."""
     if process.poll() is not None:
-        return "after the end"
+        return AFTER
     cache = scene.folder / "cache"
     if any(cache.glob("packages/.unfinished-*")):
         return "extracting"
@@ -202,8 +205,9 @@ def main() -> int:
             if rng.random() < 0.3:
                 scene.forget_package()
             for _ in range(rng.choice((1, 1, 2, 3))):
-                table[cut(scene, rng)] += 1
-                done += 1
+                met = cut(scene, rng)
+                table[met] += 1
+                done += met[1] != AFTER  # who was not there any more was not cut short
             time.sleep(0.3)
             orphans = workers()
             text = scene.start().communicate()[0].decode()

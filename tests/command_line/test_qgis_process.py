@@ -256,6 +256,40 @@ def test_control_c_ends_the_run_within_a_second(environment, tmp_path, raster):
     assert not (tmp_path / "o.gpkg").exists()
 
 
+def test_control_c_keeps_what_was_found(detect, environment, tmp_path):
+    """The message says so, and the same command goes on; RESTART would not."""
+    slow = ORACLE.replace(
+        "    def find(self, pixels, mask):\n", "    def find(self, pixels, mask):\n        __import__('time').sleep(0.05)\n"
+    )
+    pixels = np.zeros((1, 320, 320), np.uint16)
+    draw(pixels[0], (5, 5, 12, 12), 1)
+    given = {"INPUT": write_raster(tmp_path / "raster.tif", pixels), "MODEL": make_package(tmp_path / "slow", slow)}
+    command = ["qgis_process", "run", "dlpk:detectobjects", *(f"--{name}={value}" for name, value in given.items())]
+    process = subprocess.Popen(
+        [*command, f"--OUTPUT={tmp_path / 'output.gpkg'}"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    journals = Path(environment["DLPK_CACHE"]) / "journals"
+    before = set(journals.glob("*"))
+    end = time.monotonic() + 30
+    while not set(journals.glob("*")) - before and time.monotonic() < end:
+        time.sleep(0.02)
+    time.sleep(2.5)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=30)[0]
+    assert "of 100 blocks are kept: run it again with the same inputs to go on from there." in said
+    assert not (tmp_path / "output.gpkg").exists()
+    ended = detect(**given)
+    assert ended.status == 0, ended.text
+    assert "Going on with an earlier run: " in ended.text
+    assert layers(tmp_path / "output.gpkg") == {"output": 1}
+    assert set(journals.glob("*")) <= before
+    assert "earlier run" not in detect(**given, RESTART="true").text
+
+
 def bad_package(methods="", definition=None, code=None):
     return lambda folder: {"MODEL": make_package(folder / "bad", methods, definition, code)}
 
