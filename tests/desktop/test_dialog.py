@@ -297,25 +297,25 @@ def test_cancelled_in_the_dialog_and_gone_on_with(open_dialog, image, rows, tmp_
     from deep_learning_packages.inference.journals import kept_journals
     from leftovers import Leftovers
 
-    slow = "\n    def vectorize(self, **blocks):\n        import time\n        time.sleep(0.15)\n        return {'output_vectors': '{\"features\": []}'}\n"
+    slow = "\n    def vectorize(self, **blocks):\n        import time\n        time.sleep(0.03)\n        return {'output_vectors': '{\"features\": []}'}\n"
     output = str(tmp_path / "output.gpkg")
     dialog = open_dialog(
-        {"INPUT": image, "MODEL": make_package(tmp_path / "package", slow), "ARGUMENTS": {"tile": 64}, "OUTPUT": output}
+        {"INPUT": image.id(), "MODEL": make_package(tmp_path / "package", slow), "ARGUMENTS": '{"tile": 64}', "OUTPUT": output}
     )
     rows(dialog)
-    dialog.runButton().click()
+    dialog.runAlgorithm()
     wait(lambda: any(journal.in_use for journal in kept_journals()))
-    pause(2.0)
+    pause(1.0)
     began = time.monotonic()
     dialog.cancelButton().click()
     wait(lambda: not dialog.cancelButton().isEnabled(), 5)
     assert time.monotonic() - began < 1.0
     assert Leftovers.now().beyond(Leftovers(frozenset())) == []
-    log = dialog.findChild(QTextBrowser).toPlainText()
+    log = dialog.findChild(QTextBrowser, "txtLog").toPlainText()
     assert "blocks are kept: run it again with the same inputs" in log
     picture(dialog, "cancelled")
     (kept,) = kept_journals()
     assert 0 < kept.done < kept.total
-    dialog.runButton().click()
+    dialog.runAlgorithm()
     wait(lambda: not dialog.cancelButton().isEnabled() and kept_journals() == [], 120)
-    assert "Going on with an earlier run" in dialog.findChild(QTextBrowser).toPlainText()
+    assert "Going on with an earlier run" in dialog.findChild(QTextBrowser, "txtLog").toPlainText()
