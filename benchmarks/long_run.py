@@ -32,7 +32,7 @@ class Watch(Collector):
         super().__init__()
         self.next, self.seen = 0, 0
 
-    def progress(self, percent: float) -> None:
+    def progress(self, percent: float) -> None:  # noqa: ARG002 - blocks are counted
         """Called for every block."""
         self.seen += 1
         if self.seen >= self.next:
