@@ -35,6 +35,7 @@ from .finishing import Finishing
 from .output import STOCK_FIELDS, WKB_TYPES, fields_for, qgis_fields, why_not_writable, write
 from .provenance import provenance_of
 from .raster_input import RasterInput, evaluated, raster_from_value
+from .secret_values import resolved
 from .staging.destination import Destination
 from .staging.staged_sink import Layout, staged_sink
 from .task import InferenceTask, TaskFeedback, interruptible
@@ -231,9 +232,11 @@ class DetectObjects(QgsProcessingAlgorithm):
         options, told = settings.load(), TaskFeedback(feedback)
         package = open_package(self.parameterAsFile(parameters, self.MODEL, context), lambda: stop_if_canceled(told))
         hosting = settings.hosting(self.parameterAsEnumString(parameters, self.PROCESSOR, context), options)
+        values, secrets = resolved(parse_values(evaluated(parameters.get(self.ARGUMENTS), context)))
         return InferencePlan(
             package=package,
-            values=parse_values(evaluated(parameters.get(self.ARGUMENTS), context)),
+            values=values,
+            secrets=secrets,
             source=source,
             extent=extent,
             hosting=consent.allowed(package, hosting, told),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from qgis.core import QgsLayerMetadata, QgsUnitTypes, QgsVectorLayer
 
 from ..inference.plan import InferencePlan
+from ..inference.secrets import Secrets, without_credentials
 from ..inference.translation import tr
 from .raster_input import RasterInput
 
@@ -65,20 +65,12 @@ def provenance_of(plan: InferencePlan, result: InferenceResult, raster: RasterIn
         package=plan.package.definition.name,
         source=str(plan.package.source),
         sha256=plan.package.sha256,
-        arguments=result.values,
+        arguments=Secrets(result.values, plan.secrets).shown(result.values),
         raster=raster.path,
         cell_size=" × ".join(dict.fromkeys(sides)) + f" {unit}",
         device=result.device.name,
         moment=datetime.now(timezone.utc),
     )
-
-
-def without_credentials(address: str) -> str:
-    """An address without what must not be handed on: passwords, tokens, users."""
-    address = re.sub(
-        r"(?i)\b(\w*(?:password|passwd|pwd|token|key|secret|signature|sig|user))=('[^']*'|[^&\s'\"]*)", r"\1=…", address
-    )
-    return re.sub(r"://[^/@\s]+@", "://…@", address)
 
 
 @lru_cache(maxsize=1)

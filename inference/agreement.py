@@ -14,6 +14,7 @@ from .fields import find_name
 from .inspection import repeated_keys
 from .plan import InferencePlan
 from .raster_function import FunctionAnswers, RasterFunction
+from .secrets import Secrets
 from .translation import tr
 
 POLYGON = 4
@@ -43,7 +44,8 @@ def agree(
                unknown=", ".join(unknown), known=known)
         )  # fmt: skip
     _square_batch(values, feedback)
-    written = "; ".join(f"{name} {value}" for name, value in values.items())
+    shown = Secrets(values, plan.secrets).shown(values)
+    written = "; ".join(f"{name} {value}" for name, value in shown.items())
     feedback.info(tr("Arguments: {values}", values=written or tr("none")))
     tile_size = values.get("tile_size", "")
     tile = int(tile_size) if tile_size.isdigit() else plan.package.definition.tile_size

@@ -16,6 +16,7 @@ from osgeo import gdal, gdal_array
 from .errors import RasterError
 from .grid import ROUNDING, Affine, Grid, Window
 from .raster import Validity
+from .secrets import without_credentials
 from .translation import tr
 
 FLUSH_AFTER = 24 << 20
@@ -108,7 +109,7 @@ class GdalRaster:
         try:
             low, high = handle.ComputeRasterMinMax(True)
         except (RuntimeError, TypeError) as error:
-            raise RasterError(
+            raise _error(
                 tr("Band {band} of {path} has no valid value, so its values cannot be scaled for the model.",
                    band=band + 1, path=self._path)
             ) from error  # fmt: skip
@@ -205,7 +206,7 @@ class GdalRaster:
         except RuntimeError as error:
             done, reason = None, str(error)
         if done is None:
-            raise RasterError(
+            raise _error(
                 tr("{path} cannot be read at column {column}, row {row}: {error}.", path=self._path,
                    column=window.column, row=window.row, error=reason or tr("GDAL gives no reason"))
             )  # fmt: skip
@@ -216,6 +217,10 @@ class GdalRaster:
         return int(gdal.GRIORA_Average if max(self._factors) > 1 else gdal.GRIORA_Bilinear)
 
 
+def _error(text: str) -> RasterError:
+    return RasterError(without_credentials(text))
+
+
 def _open(path: str) -> gdal.Dataset:
     try:
         dataset = gdal.OpenEx(path, gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR)
@@ -223,9 +228,9 @@ def _open(path: str) -> gdal.Dataset:
     except RuntimeError as error:
         dataset, reason = None, str(error)
     if dataset is None:
-        raise RasterError(tr("The raster {path} cannot be opened: {error}.", path=path, error=reason or tr("unknown format")))
+        raise _error(tr("The raster {path} cannot be opened: {error}.", path=path, error=reason or tr("unknown format")))
     if dataset.RasterCount == 0:
-        raise RasterError(tr("{path} has no bands of its own. If it holds several rasters, choose one of them.", path=path))
+        raise _error(tr("{path} has no bands of its own. If it holds several rasters, choose one of them.", path=path))
     return dataset
 
 
@@ -233,11 +238,11 @@ def _own_grid(dataset: gdal.Dataset, path: str, crs: str | None) -> Grid:
     bands = [dataset.GetRasterBand(number + 1) for number in range(dataset.RasterCount)]
     codes = [gdal_array.GDALTypeCodeToNumericTypeCode(band.DataType) for band in bands]
     if any(code is None or np.dtype(code).kind == "c" for code in codes):
-        raise RasterError(tr("{path} has complex pixels, which models cannot take.", path=path))
+        raise _error(tr("{path} has complex pixels, which models cannot take.", path=path))
     transform = dataset.GetGeoTransform(can_return_null=True)
     affine = Affine(*transform) if transform is not None else _WITHOUT_GEOREFERENCE
     if affine.column_x * affine.row_y == affine.row_x * affine.column_y:
-        raise RasterError(tr("{path} has a broken georeference: {transform}.", path=path, transform=transform))
+        raise _error(tr("{path} has a broken georeference: {transform}.", path=path, transform=transform))
     return Grid(
         dataset.RasterXSize,
         dataset.RasterYSize,

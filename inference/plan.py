@@ -50,6 +50,7 @@ class InferencePlan:
         readers: Threads that read the raster, at most.
         block_seconds: How long the function may take for one block.
         restart: Whether to forget what an earlier run of this plan has found.
+        secrets: Those among the values that came from a safe; they are not shown.
     """
 
     package: Package
@@ -64,6 +65,7 @@ class InferencePlan:
     readers: int = min(os.cpu_count() or 2, 8)
     block_seconds: float = 1800.0
     restart: bool = False
+    secrets: frozenset[str] = frozenset()
 
     @property
     def fingerprint(self) -> str:

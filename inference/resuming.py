@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import astuple
@@ -122,8 +123,8 @@ def telling_what_is_kept(error: InferenceError, journal: Journal) -> InferenceEr
 
 
 def _agreement(answers: FunctionAnswers, values: Mapping[str, str], scaling: Scaling | None) -> str:
-    """Everything that the package decides and the fingerprint does not tell."""
+    """Everything that the package decides and the fingerprint does not tell; as a hash, as there may be secrets in it."""
     ranges = None if scaling is None else [scaling.factors.tolist(), scaling.offsets.tolist()]
     fields = [astuple(field) for field in answers.fields]
     told = [astuple(answers.configuration), dict(sorted(values.items())), answers.geometry_type, fields, ranges]
-    return json.dumps(told)
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()

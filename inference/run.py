@@ -28,6 +28,7 @@ from .raster_function import Device, FunctionAnswers, RasterFunction
 from .readers import Readers, Scaling
 from .resuming import begin_or_resume, resumed_configuration, telling_what_is_kept
 from .run_log import announce, tell_result, times
+from .secrets import Discreet, Secrets
 from .slots import Slots
 from .suppression import KEPT, suppress
 from .tally import Tally
@@ -91,18 +92,19 @@ def run_plan(plan: InferencePlan, feedback: Feedback) -> Iterator[InferenceResul
     """
     with ExitStack() as stack:
         cache.remove_all_abandoned()
+        told = Discreet(feedback, Secrets(plan.values, plan.secrets))
         journal = Journal(plan.fingerprint, plan.restart)
         stack.callback(journal.close)
         began = time.monotonic()
         try:
-            found = _find(plan, journal, feedback)
+            found = _find(plan, journal, told)
             searched = time.monotonic()
-            keep = _kept(plan, journal, feedback)
+            keep = _kept(plan, journal, told)
         except InferenceError as error:
-            raise telling_what_is_kept(error, journal) from error
+            raise told.about(telling_what_is_kept(error, journal)) from error
         count = int(keep.sum())
         seconds = times(found.statistics, searched - began, time.monotonic() - searched)
-        tell_result(found.statistics, found.decoder, count, plan, feedback)
+        tell_result(found.statistics, found.decoder, count, plan, told)
         decoder = found.decoder
         yield InferenceResult(
             decoder.geometry_type,

@@ -6,7 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from deep_learning_packages.algorithms.provenance import plugin_version, without_credentials
+from deep_learning_packages.algorithms.provenance import plugin_version
+from deep_learning_packages.inference.secrets import without_credentials
 from packages import make_package
 from qgis import processing
 from qgis.core import (
