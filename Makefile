@@ -21,7 +21,7 @@ run: setup  ## Open QGIS with the plugin and the sample image, in a profile of i
 test: setup-development  ## Run the tests
 	@source tools/environment.sh && QT_QPA_PLATFORM=offscreen .venv/bin/python -m pytest $(PYTEST_ARGUMENTS)
 
-lint: setup-development  ## Check style, types, imports, QGIS rules and security
+lint: setup-development  ## Check style, types, imports, QGIS rules and secrets
 	@bash tools/lint.sh
 
 accuracy: setup  ## Compare the sample package with hand-drawn crowns (needs ../shared/data)
@@ -39,7 +39,7 @@ bench: setup  ## Measure host path, pipeline, memory and suppression
 screenshots: setup-development  ## Make the pictures of the manual, in the real QGIS
 	@bash tools/screenshots.sh
 
-package: setup-development  ## Build the zip for QGIS's plugin manager, into the folder build
+package: setup-development  ## Build the zip for QGIS's plugin manager, into the folder build, and scan it
 	@.venv/bin/python tools/package.py
 
 translations: setup-development  ## Collect the strings to translate into i18n

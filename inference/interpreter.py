@@ -110,7 +110,8 @@ def _probed(path: str, inherits_path: bool, origin: str) -> Interpreter:
         environment.pop("PYTHONPATH", None)
     environment.pop("PYTHONHOME", None)
     try:
-        done = subprocess.run(
+        # Bandit: a program that the user chose, or QGIS's own Python; no shell.
+        done = subprocess.run(  # nosec B603
             [path, "-c", _PROBE], env=environment, capture_output=True, stdin=subprocess.DEVNULL,
             timeout=PROBE_SECONDS, check=True, text=True, creationflags=NO_WINDOW,
         )  # fmt: skip

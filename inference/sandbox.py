@@ -15,8 +15,8 @@ from .machine import free_memory
 from .translation import tr
 
 PROBE_SECONDS = 20
+# Bandit: inside the sandbox it is empty and of its own, and nobody else can write there.
 TEMPORARY_FOLDER = "/tmp"  # nosec B108
-"""Inside the sandbox, where it is empty and of its own."""
 TEMPORARY_BYTES = 2 << 30
 TEMPORARY_SHARE = 8
 """What a package may write there and to its home: memory, so at most this fraction of what is free."""
@@ -79,6 +79,7 @@ class Sandbox:
         room = min(TEMPORARY_BYTES, free_memory() // TEMPORARY_SHARE)
         for device in devices:
             options += ["--dev-bind-try", device, device]
+        # Bandit: as above.
         for folder in (TEMPORARY_FOLDER, os.path.expanduser("~"), "/dev/shm"):  # nosec B108
             options += ["--size", str(room)] if "--size" in self.options else []
             options += ["--tmpfs", folder]
@@ -113,7 +114,8 @@ def _working_options(program: str) -> tuple[tuple[str, ...] | None, str]:
 def _why_it_fails(sandbox: Sandbox) -> str:
     command = sandbox.wrap(["/bin/true"], ())
     try:
-        done = subprocess.run(
+        # Bandit: bubblewrap, found on the PATH, with options of ours; no shell.
+        done = subprocess.run(  # nosec B603
             command, capture_output=True, stdin=subprocess.DEVNULL, timeout=PROBE_SECONDS, check=False, text=True
         )
     except (OSError, subprocess.TimeoutExpired) as error:

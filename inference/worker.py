@@ -101,7 +101,8 @@ class Worker:
         program = [str(self.interpreter.path), str(PROGRAM)]
         command = self.sandbox.wrap(program, (*self.interpreter.folders, *self._path_folders(), PROGRAM, *self.folders))
         try:
-            self._process = subprocess.Popen(
+            # Bandit: running packages is what this plugin is for: in a sandbox or trusted; no shell.
+            self._process = subprocess.Popen(  # nosec B603
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self._environment(),
                 pass_fds=self.descriptors, start_new_session=sys.platform != "win32", creationflags=NO_WINDOW,
             )  # fmt: skip

@@ -78,68 +78,70 @@ class _Transfer:
     def drop(self) -> None:
         """Remove the layer that the target has."""
         for column in self._geometry_columns("main"):
-            self._run(f"DROP TABLE IF EXISTS main.{_quoted(f'rtree_{self._table}_{column}')}")
-        self._run(f"DROP TABLE IF EXISTS main.{_quoted(self._table)}")
+            self._run("DROP TABLE IF EXISTS main.{}", f"rtree_{self._table}_{column}")
+        self._run("DROP TABLE IF EXISTS main.{}", self._table)
         for name in REFERENCES:
             if name in self._have:
-                self._run(f"DELETE FROM main.{name} WHERE lower(table_name) = lower(?)", self._table)  # nosec B608
+                self._run("DELETE FROM main.{} WHERE lower(table_name) = lower(?)", name, values=(self._table,))
 
     def copy(self) -> None:
         """Bring over the staged one: table, spatial index, triggers, and what describes it."""
         self._run(
             "INSERT OR IGNORE INTO main.gpkg_spatial_ref_sys SELECT * FROM staged.gpkg_spatial_ref_sys WHERE srs_id IN "
             "(SELECT srs_id FROM staged.gpkg_contents WHERE lower(table_name) = lower(?))",
-            self._table,
+            values=(self._table,),
         )
         for name in REFERENCES:
             if name in self._new and name not in self._have:
-                self._run(self._definition(name))
-        self._run(self._definition(self._table))
+                self._define(name)
+        self._define(self._table)
         self._insert(self._table)
         for column in self._geometry_columns("staged"):
             index = f"rtree_{self._table}_{column}"
-            if definition := self._definition(index):
-                self._run(definition)
+            if self._define(index):
                 for part in INDEX_PARTS:
-                    self._run(f"DELETE FROM main.{_quoted(index + part)}")  # nosec B608
+                    self._run("DELETE FROM main.{}", index + part)
                     self._insert(index + part)
         query = (
             "SELECT sql FROM staged.sqlite_master WHERE type IN ('index', 'trigger') AND lower(tbl_name) = lower(?) "
             "AND sql IS NOT NULL ORDER BY type"
         )
-        for (definition,) in self._rows(query, self._table):
-            self._run(definition)
+        for (definition,) in self._run(query, values=(self._table,)):
+            self._database.execute(str(definition))
         for name in reversed(REFERENCES):
             if name in self._new:
                 self._describe(name)
 
     def _describe(self, name: str) -> None:
-        columns = ", ".join(_quoted(row[1]) for row in self._rows(f"PRAGMA staged.table_info({name})"))
-        self._run(
-            f"INSERT INTO main.{name} ({columns}) SELECT {columns} FROM staged.{name} "  # nosec B608
-            "WHERE lower(table_name) = lower(?)",
-            self._table,
-        )
+        columns = [str(row[1]) for row in self._run("PRAGMA staged.table_info({})", name)]
+        places = ", ".join("{}" for _ in columns)
+        # Bandit: what is put together here is braces and commas; names come in quoted.
+        statement = "INSERT INTO main.{} (" + places + ") SELECT " + places + " FROM staged.{} WHERE lower(table_name) = lower(?)"  # nosec B608
+        self._run(statement, name, *columns, *columns, name, values=(self._table,))
 
     def _insert(self, table: str) -> None:
-        self._run(f"INSERT INTO main.{_quoted(table)} SELECT * FROM staged.{_quoted(table)}")  # nosec B608
+        self._run("INSERT INTO main.{} SELECT * FROM staged.{}", table, table)
 
-    def _definition(self, name: str) -> str:
-        found = self._rows("SELECT sql FROM staged.sqlite_master WHERE type = 'table' AND lower(name) = lower(?)", name)
-        return str(found[0][0]) if found else ""
+    def _define(self, name: str) -> bool:
+        """Make a table as the staged file has it; whether it has it."""
+        query = "SELECT sql FROM staged.sqlite_master WHERE type = 'table' AND lower(name) = lower(?)"
+        found = self._run(query, values=(name,))
+        for (definition,) in found:
+            self._database.execute(str(definition))
+        return bool(found)
 
     def _geometry_columns(self, schema: str) -> list[str]:
-        query = f"SELECT column_name FROM {schema}.gpkg_geometry_columns WHERE lower(table_name) = lower(?)"  # nosec B608
-        return [str(row[0]) for row in self._rows(query, self._table)] if "gpkg_geometry_columns" in self._tables(schema) else []
+        if "gpkg_geometry_columns" not in self._tables(schema):
+            return []
+        query = "SELECT column_name FROM {}.gpkg_geometry_columns WHERE lower(table_name) = lower(?)"
+        return [str(row[0]) for row in self._run(query, schema, values=(self._table,))]
 
     def _tables(self, schema: str) -> set[str]:
-        return {str(row[0]) for row in self._rows(f"SELECT name FROM {schema}.sqlite_master WHERE type = 'table'")}  # nosec B608
+        return {str(row[0]) for row in self._run("SELECT name FROM {}.sqlite_master WHERE type = 'table'", schema)}
 
-    def _rows(self, query: str, *values: object) -> list[tuple[object, ...]]:
-        return self._database.execute(query, values).fetchall()
-
-    def _run(self, statement: str, *values: object) -> None:
-        self._database.execute(statement, values)
+    def _run(self, statement: str, *names: str, values: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+        """Run a statement; names, which SQLite cannot bind, are quoted into its braces."""
+        return self._database.execute(statement.format(*map(_quoted, names)), values).fetchall()
 
 
 def _start(path: Path) -> bytes:
@@ -147,5 +149,5 @@ def _start(path: Path) -> bytes:
         return file.read(len(MAGIC))
 
 
-def _quoted(name: object) -> str:
-    return '"' + str(name).replace('"', '""') + '"'
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

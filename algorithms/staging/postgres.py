@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from qgis.core import QgsAbstractDatabaseProviderConnection, QgsDataSourceUri, QgsProviderConnectionException, QgsProviderRegistry
 
@@ -49,19 +50,18 @@ class PostgresTable:
 
     def remove_abandoned(self) -> None:
         """Drop what processes that no longer run have left beside it."""
-        connection = self._connection()
-        query = f"SELECT tablename FROM pg_tables WHERE schemaname = {_literal(self.schema)}"  # nosec B608
-        for (name,) in connection.executeSql(query):
+        query = "SELECT tablename FROM pg_tables WHERE schemaname = {}"
+        for (name,) in self._run(query, _literal(self.schema)):
             if is_abandoned(str(name)):
-                connection.executeSql(f"DROP TABLE IF EXISTS {_quoted(self.schema, str(name))}")
+                self._run("DROP TABLE IF EXISTS {}", _quoted(self.schema, str(name)))
 
     def count(self) -> int:
         """How many rows it has."""
-        return int(self._connection().executeSql(f"SELECT count(*) FROM {_quoted(self.schema, self.name)}")[0][0])  # nosec B608
+        return int(self._run("SELECT count(*) FROM {}", _quoted(self.schema, self.name))[0][0])
 
     def drop(self) -> None:
         """Remove the table, if it is there."""
-        self._connection().executeSql(f"DROP TABLE IF EXISTS {_quoted(self.schema, self.name)}")
+        self._run("DROP TABLE IF EXISTS {}", _quoted(self.schema, self.name))
 
     def replace_by(self, staged: PostgresTable) -> None:
         """Give another table the name of this one, which goes.
@@ -70,7 +70,7 @@ class PostgresTable:
             QgsProviderConnectionException: It could not be done, as when a view needs the table; all is as it was.
         """
         connection = self._connection()
-        constraint, sequence = self._belongings(connection, staged)
+        constraint, sequence = self._belongings(staged)
         table = _quoted(self.schema, self.name)
         statements = [
             "BEGIN",
@@ -89,20 +89,21 @@ class PostgresTable:
             connection.executeSql("ROLLBACK")
             raise
 
-    def _belongings(
-        self, connection: QgsAbstractDatabaseProviderConnection, staged: PostgresTable
-    ) -> tuple[str, tuple[str, str] | None]:
+    def _belongings(self, staged: PostgresTable) -> tuple[str, tuple[str, str] | None]:
         """Names of the primary key, and of the sequence that fills a column of it, with the column."""
         place = _literal(_quoted(staged.schema, staged.name))
-        keys = connection.executeSql(
-            f"SELECT conname FROM pg_constraint WHERE conrelid = {place}::regclass AND contype = 'p'"  # nosec B608
-        )
-        sequences = connection.executeSql(
+        keys = self._run("SELECT conname FROM pg_constraint WHERE conrelid = {}::regclass AND contype = 'p'", place)
+        sequences = self._run(
             "SELECT s.relname, a.attname FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' "
-            "JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid "
-            f"WHERE d.refobjid = {place}::regclass"  # nosec B608
+            "JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid WHERE d.refobjid = {}::regclass",
+            place,
         )
         return str(keys[0][0]) if keys else "", (str(sequences[0][0]), str(sequences[0][1])) if sequences else None
+
+    def _run(self, statement: str, *parts: str) -> list[list[Any]]:
+        """Run a statement with quoted names and literals in its braces: QGIS's connections bind no values."""
+        found: list[list[Any]] = self._connection().executeSql(statement.format(*parts))
+        return found
 
     def _connection(self) -> QgsAbstractDatabaseProviderConnection:
         address = QgsDataSourceUri(self.address).connectionInfo(False)
