@@ -26,10 +26,13 @@ if [ "$with_development" = development ]; then
   command -v 7zz >/dev/null || command -v 7z >/dev/null || packages+=(7zip)
   command -v bsdtar >/dev/null || packages+=(libarchive-tools)
   command -v xvfb-run >/dev/null || packages+=(xvfb xauth)
+  # PostGIS for the tests of outputs in databases; its package is named by the version of PostgreSQL.
+  ls /usr/share/postgresql/*/extension/postgis.control >/dev/null 2>&1 || packages+=(postgresql postgis-of-postgresql)
 fi
 
 if [ ${#packages[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null; then
+    packages=("${packages[@]/#postgis-of-postgresql/postgis}")
     echo "Missing here: ${packages[*]}. This system has no apt-get, so please install these yourself:"
     echo "  QGIS >= $wanted_qgis with its Python bindings, bubblewrap, and Python's venv module."
     echo "Then run the same make command again."
@@ -37,6 +40,8 @@ if [ ${#packages[@]} -gt 0 ]; then
   fi
   mark "About to install with apt-get (needs root): ${packages[*]}"
   as_root apt-get update -qq
+  postgis=$(apt-cache depends postgresql | grep -om 1 'postgresql-[0-9]*' || true)-postgis-3
+  packages=("${packages[@]/#postgis-of-postgresql/$postgis}")
   release=()
   if [[ " ${packages[*]} " == *" qgis "* ]] && ! at_least "$(candidate)" "$wanted_qgis"; then
     codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
