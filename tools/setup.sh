@@ -27,12 +27,11 @@ if [ "$with_development" = development ]; then
   command -v bsdtar >/dev/null || packages+=(libarchive-tools)
   command -v xvfb-run >/dev/null || packages+=(xvfb xauth)
   # PostGIS for the tests of outputs in databases; its package is named by the version of PostgreSQL.
-  ls /usr/share/postgresql/*/extension/postgis.control >/dev/null 2>&1 || packages+=(postgresql postgis-of-postgresql)
+  ls /usr/share/postgresql/*/extension/postgis.control >/dev/null 2>&1 || packages+=(postgresql postgis)
 fi
 
 if [ ${#packages[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null; then
-    packages=("${packages[@]/#postgis-of-postgresql/postgis}")
     echo "Missing here: ${packages[*]}. This system has no apt-get, so please install these yourself:"
     echo "  QGIS >= $wanted_qgis with its Python bindings, bubblewrap, and Python's venv module."
     echo "Then run the same make command again."
@@ -41,7 +40,7 @@ if [ ${#packages[@]} -gt 0 ]; then
   mark "About to install with apt-get (needs root): ${packages[*]}"
   as_root apt-get update -qq
   postgis=$(apt-cache depends postgresql | grep -om 1 'postgresql-[0-9]*' || true)-postgis-3
-  packages=("${packages[@]/#postgis-of-postgresql/$postgis}")
+  packages=("${packages[@]/#postgis/$postgis}")
   release=()
   if [[ " ${packages[*]} " == *" qgis "* ]] && ! at_least "$(candidate)" "$wanted_qgis"; then
     codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")

@@ -95,7 +95,7 @@ def test_secret_argument_is_shown_nowhere(tmp_path, cache, kept_safe, way):
 
 def test_reference_to_nothing_is_an_error(qgis_app):
     with pytest.raises(ArgumentValueError, match="refers to the authentication configuration zzzzzzz, which cannot be opened"):
-        resolved({"api_key": "authcfg:zzzzzzz"})
+        resolved({"api_key": "authcfg:zzzzzzz"})  # pragma: allowlist secret
     assert resolved({"threshold": "0.5"}) == ({"threshold": "0.5"}, frozenset())
 
 
@@ -131,10 +131,13 @@ def test_process_arguments_hold_no_values(tmp_path, cache):
     assert not any(SECRET.encode() in line for line in seen)
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["/vsicurl/http://user:hidden-word@127.0.0.1:9/x.tif", "PG:host=nowhere.invalid user=me password=hidden-word dbname=x"],
-)
+ADDRESSES = [
+    "/vsicurl/http://user:hidden-word@127.0.0.1:9/x.tif",  # pragma: allowlist secret
+    "PG:host=nowhere.invalid user=me password=hidden-word dbname=x",  # pragma: allowlist secret
+]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
 def test_address_of_a_raster_in_errors(tmp_path, address):
     package = make_package(tmp_path / "package")
     with pytest.raises(QgsProcessingException) as caught:
