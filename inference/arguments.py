@@ -163,9 +163,7 @@ def parse_values(value: object) -> dict[str, str]:
         try:
             parsed = json.loads(text)
         except (ValueError, RecursionError) as error:  # also numbers of thousands of digits
-            raise ArgumentValueError(
-                tr("The arguments are not valid JSON: {error}. Given: {text}", error=error, text=text)
-            ) from error
+            raise ArgumentValueError(tr("The arguments are not valid JSON: {error}.", error=error)) from error
         return parse_values(parsed)
     return dict(_parse_row(row) for row in _ROW.findall(text) if row.strip())
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,9 @@ FLUSH_AFTER = 24 << 20
 share of the machine's memory."""
 QUICK_PIXELS = 400_000_000
 """A raster of so many pixels is read as a whole in seconds."""
+DEEPEST = 4
+"""Virtual rasters inside virtual rasters that are looked into."""
+_INSIDE = re.compile(r"^(/vsi[a-z0-9_]+/)+(?=.)")
 _WITHOUT_GEOREFERENCE = Affine(0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 """Pixels as map units, as QGIS shows such rasters."""
 
@@ -47,15 +52,16 @@ class GdalRaster:
         self._own = _own_grid(self._dataset, path, crs)
         self._grid, self._factors = _at_cell_size(self._own, cell_size)
         self._unflushed = 0
-        # QGIS writes statistics and the like beside a raster whenever it looks at it.
-        self._files = sorted(name for name in self._dataset.GetFileList() or [] if not name.endswith(".aux.xml"))
         nodata = [self._dataset.GetRasterBand(number + 1).GetNoDataValue() for number in range(self._dataset.RasterCount)]
-        self._nodata = repr(nodata)
+        self._facts = [path, repr(nodata)]
+        self._files = _files_of(self._dataset)
+        self._identity = self._identified()
 
     @property
     def name(self) -> str:
         """See RasterSource."""
-        return os.path.basename(self._files[0]) if self._files else str(self._dataset.GetDriver().ShortName)
+        name = os.path.basename(self._files[0]) if self._files else str(self._dataset.GetDriver().ShortName)
+        return without_credentials(name.partition("?")[0])
 
     @property
     def grid(self) -> Grid:
@@ -69,13 +75,15 @@ class GdalRaster:
 
     @property
     def identity(self) -> str:
-        """See RasterSource: each file's name, size and time of change as they are now, and what is NoData."""
-        parts = []
-        for name in self._files:
-            with contextlib.suppress(OSError):  # not a file of this machine, or gone
-                status = os.stat(name)
-                parts.append(f"{name}:{status.st_size}:{status.st_mtime_ns}")
-        return "|".join([self._path, *parts, self._nodata])
+        """See RasterSource: each file's name, size and time of change, and what is NoData."""
+        return self._identity
+
+    def has_changed(self, identity: str) -> bool:
+        """See RasterSource."""
+        return self._identified() != identity
+
+    def _identified(self) -> str:
+        return "|".join([*self._facts, *map(_status, self._files)])
 
     def clone(self) -> GdalRaster:
         """See RasterSource."""
@@ -232,6 +240,33 @@ def _open(path: str) -> gdal.Dataset:
     if dataset.RasterCount == 0:
         raise _error(tr("{path} has no bands of its own. If it holds several rasters, choose one of them.", path=path))
     return dataset
+
+
+def _files_of(dataset: gdal.Dataset, depth: int = 0) -> list[str]:
+    """All files of a raster, also those that its virtual rasters are made of.
+
+    Without what QGIS writes beside a raster whenever it looks at it: statistics and the like.
+    """
+    files = [str(name) for name in dataset.GetFileList() or [] if not name.endswith(".aux.xml")]
+    nested = [name for name in files[1:] if name.lower().endswith(".vrt")] if depth < DEEPEST else []
+    for name in nested:
+        with contextlib.suppress(RuntimeError):
+            inner = gdal.OpenEx(name, gdal.OF_RASTER)
+            files += _files_of(inner, depth + 1) if inner is not None else []
+    return list(dict.fromkeys(files))
+
+
+def _status(name: str) -> str:
+    """Size and time of change of a file, or what GDAL knows of one that is elsewhere, such as in an archive or on a server."""
+    with contextlib.suppress(OSError):
+        status = os.stat(name)
+        return f"{name}:{status.st_size}:{status.st_mtime_ns}"
+    with contextlib.suppress(RuntimeError):
+        known = gdal.VSIStatL(name)
+        around = next((str(each) for each in Path(_INSIDE.sub("", name)).parents if each.is_file()), "")
+        if known is not None:
+            return f"{name}:{known.size}:{known.mtime}" + (f"|{_status(around)}" if around else "")
+    return f"{name}:"
 
 
 def _own_grid(dataset: gdal.Dataset, path: str, crs: str | None) -> Grid:

@@ -42,7 +42,12 @@ class Lane:
 
 
 class Lanes:
-    """All workers of a run. Whatever replaces one answers with the blocks to repeat, which still lie in their slots."""
+    """All workers of a run.
+
+    Attributes:
+        repeated: Blocks of workers that were replaced, which still lie in their slots and have to be given again.
+        restarts: How many workers were started again.
+    """
 
     def __init__(
         self,
@@ -64,6 +69,7 @@ class Lanes:
         self._lanes = [Lane(function) for function in functions]
         self._scalars, self._deliver = scalars, deliver
         self._block_seconds, self._feedback = block_seconds, feedback
+        self.repeated: deque[BlockTask] = deque()
         self.restarts = 0
         for lane in self._lanes:
             lane.function.worker.deliver_to(deliver)
@@ -104,7 +110,7 @@ class Lanes:
         lane.tasks.popleft()
         lane.since = time.monotonic()
 
-    def revive(self, lane: Lane) -> list[BlockTask]:
+    def revive(self, lane: Lane) -> None:
         """Replace a worker that died; the block that it worked on may be tried again, twice.
 
         Raises:
@@ -118,9 +124,9 @@ class Lanes:
             lane.tasks[0].deaths += 1
             if lane.tasks[0].deaths >= DEATHS_PER_BLOCK:
                 raise located(error, lane.tasks[0].block)
-        return self._repeat(lane, error)
+        self._repeat(lane, error)
 
-    def replace_hanging(self, is_waiting: Callable[[], bool]) -> list[BlockTask]:
+    def replace_hanging(self, is_waiting: Callable[[], bool]) -> None:
         """Replace workers that ended without a word, or take too long for their block.
 
         Args:
@@ -129,41 +135,39 @@ class Lanes:
         Raises:
             OutOfMemoryError, WorkerError: As for `revive`.
         """
-        repeated: list[BlockTask] = []
         for lane in self._lanes:
             if lane.tasks and lane.function.worker.has_ended and not is_waiting():
-                repeated += self.revive(lane)
+                self.revive(lane)
             elif lane.tasks and time.monotonic() - lane.since > self._block_seconds:
                 lane.tasks[0].timeouts += 1
                 seconds = f"{self._block_seconds:g}"
                 error = WorkerError(tr("The package did not answer within {seconds} seconds.", seconds=seconds))
                 if lane.tasks[0].timeouts >= TIMEOUTS_PER_BLOCK:
                     raise located(error, lane.tasks[0].block)
-                repeated += self._repeat(lane, error)
-        return repeated
+                self._repeat(lane, error)
 
     def restart_with(self, scalars: Mapping[str, str]) -> list[BlockTask]:
         """Go on with other values of the arguments; the first worker runs with them already, the others start anew.
 
         Returns:
-            All blocks that workers had.
+            All blocks that workers had, or that were to be repeated.
         """
         self._scalars = scalars
         self.restarts += 1
         self.first.worker.deliver_to(self._deliver)
-        tasks = [task for lane in self._lanes for task in lane.tasks]
+        tasks = [*self.repeated, *(task for lane in self._lanes for task in lane.tasks)]
+        self.repeated.clear()
         for lane in self._lanes:
             lane.tasks.clear()
         for lane in self._lanes[1:]:
             self._restart(lane)
         return tasks
 
-    def _repeat(self, lane: Lane, error: InferenceError) -> list[BlockTask]:
+    def _repeat(self, lane: Lane, error: InferenceError) -> None:
         self._feedback.warning(tr("{error} It is started again, and its blocks are repeated.", error=error))
-        tasks = list(lane.tasks)
+        self.repeated.extend(lane.tasks)
         lane.tasks.clear()
         self._restart(lane)
-        return tasks
 
     def _restart(self, lane: Lane) -> None:
         self.restarts += 1

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from .blocks import Block, BlockGrid
 from .configuration import Configuration
-from .errors import InferenceError, OutOfMemoryError, RasterError, WorkerError
+from .errors import InferenceError, JournalError, OutOfMemoryError, RasterError, WorkerError
 from .feedback import Feedback, stop_if_canceled
 from .journal import Journal
 from .lanes import BlockTask, Lane, Lanes, located
@@ -112,16 +112,28 @@ class Pipeline:
                 try:
                     self._handle_next_event()
                     stop_if_canceled(self._feedback)
-                    self._ready.extendleft(reversed(self._lanes.replace_hanging(lambda: not self._events.empty())))
+                    self._lanes.replace_hanging(lambda: not self._events.empty())
                 except OutOfMemoryError as error:
                     self._shrink(error)
+                self._ready.extendleft(reversed(self._lanes.repeated))
+                self._lanes.repeated.clear()
                 last = self._account(last)
         finally:
             self._readers.stop()
             self.statistics.seconds = time.monotonic() - began
             self.statistics.restarts = self._lanes.restarts
             self.statistics.outside, self.statistics.other_classes = self._tally.outside, self._tally.other_classes
+        self._refuse_holes()
         return self.statistics
+
+    def _refuse_holes(self) -> None:
+        """A result with a hole that nobody is told of would be the worst of all."""
+        missing = self._blocks.extent.width * self._blocks.extent.height - self.statistics.pixels
+        if missing:
+            raise JournalError(
+                tr("{missing} pixels were not searched, which must not happen. Run it again with RESTART, and please report it.",
+                   missing=missing)
+            )  # fmt: skip
 
     def _account(self, last: float) -> float:
         """Add the time since the last look to what the waiting sides waited."""
@@ -174,7 +186,7 @@ class Pipeline:
         if lane is None:
             return
         if event.message is None:
-            self._ready.extendleft(reversed(self._lanes.revive(lane)))
+            self._lanes.revive(lane)
         else:
             self._take_answer(lane, event)
 

@@ -31,7 +31,10 @@ class RasterSource(Protocol):
 
     @property
     def identity(self) -> str:
-        """What makes it the same raster tomorrow: name, size and time of its files, or the like."""
+        """What makes it the same raster tomorrow: name, size and time of its files, or the like, when it was opened."""
+
+    def has_changed(self, identity: str) -> bool:
+        """Whether it is now another one than that with this identity."""
 
     def mask_bands(self, bands: tuple[int, ...]) -> int:
         """How many bands a mask has for these bands: 1 when they share one, else their number."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,10 @@ from .translation import tr
 
 RUN = 3
 """Columns of blocks that a thread reads one after another: its cache holds what neighbours share."""
+
+SLOW_LOOK = 0.005
+LOOKING = 20
+"""A look whether the raster has changed that takes more than SLOW_LOOK seconds is not taken again for so many times as long."""
 
 _Tasks = queue.SimpleQueue["tuple[Block, int] | None"]
 
@@ -82,7 +87,7 @@ class Readers:
             count: Threads at most.
         """
         self._source, self._bands, self._slots, self._scaling, self._deliver = source, bands, slots, scaling, deliver
-        self._count, self._identity = count, source.identity
+        self._count, self._identity, self._next_look = count, source.identity, 0.0
         self._threads: list[threading.Thread] = []
         self._tasks: list[_Tasks] = []
         self.grow()
@@ -148,8 +153,17 @@ class Readers:
             source.close()
 
     def _change(self, source: RasterSource) -> str:
-        """What to say when the raster is not the one that the run began with: blocks read now would not fit the others."""
-        if source.identity == self._identity:
+        """What to say when the raster is not the one that the run began with: blocks read now would not fit the others.
+
+        A look at thousands of files takes a while, so it may take a small share of the time at most.
+        """
+        began = time.monotonic()
+        if began < self._next_look:
+            return ""
+        has_changed = source.has_changed(self._identity)
+        now = time.monotonic()
+        self._next_look = now + (now - began) * LOOKING if now - began > SLOW_LOOK else 0.0
+        if not has_changed:
             return ""
         return tr("The raster {name} was changed while it was read. Run again when it is complete.", name=source.name)
 
