@@ -67,7 +67,7 @@ class DetectObjects(QgsProcessingAlgorithm):
         self._raster = RasterInput("", QgsCoordinateReferenceSystem())
         self._cell_size: float | None = None
         self._extent: tuple[float, float, float, float] | None = None
-        self._finishing: Finishing | None = None
+        self._finishing: tuple[Finishing, str] | None = None
 
     def createInstance(self) -> DetectObjects:
         return DetectObjects()
@@ -210,10 +210,7 @@ class DetectObjects(QgsProcessingAlgorithm):
                 task.run()
                 if task.error is not None:
                     raise task.error
-                results = self._write(plan, task, parameters, context)
-                results |= self._report(plan, task, parameters, context)
-                task.settle()
-                return results
+                return self._write(plan, task, parameters, context)
             except QgsProcessingException:
                 raise
             except Exception as error:
@@ -268,31 +265,39 @@ class DetectObjects(QgsProcessingAlgorithm):
         layout = Layout(fields, WKB_TYPES[result.geometry_type], self._raster.crs)
         with staged_sink(self, parameters, self.OUTPUT, context, layout) as staged:
             occurring = write(staged.sink, held, result.detections(), confidence, task.stop_writing_if_canceled)
+            finishing = Finishing(
+                plan.package.definition,
+                provenance_of(plan, result, self._raster),
+                confidence,
+                occurring,
+                Destination.of(parameters.get(self.OUTPUT)).appends,
+                self.parameterDefinition(self.OUTPUT).description(),
+            )
+            report = self._report(plan, task, finishing, parameters, context)
+            # Nothing may come between these two: a run that is cut there is written once more, and appends twice.
             destination = staged.publish(result.count)
-        self._finishing = Finishing(
-            destination,
-            plan.package.definition,
-            provenance_of(plan, result, self._raster),
-            confidence,
-            occurring,
-            Destination.of(parameters.get(self.OUTPUT)).appends,
-            self.parameterDefinition(self.OUTPUT).description(),
-        )
-        return {self.OUTPUT: destination}
+            task.settle()
+        self._finishing = finishing, destination
+        return {self.OUTPUT: destination, **report}
 
     def _report(
-        self, plan: InferencePlan, task: InferenceTask, parameters: dict[str, Any], context: QgsProcessingContext
+        self,
+        plan: InferencePlan,
+        task: InferenceTask,
+        finishing: Finishing,
+        parameters: dict[str, Any],
+        context: QgsProcessingContext,
     ) -> dict[str, Any]:
         path = self.parameterAsFileOutput(parameters, self.REPORT, context)
-        if not path or task.result is None or self._finishing is None:
+        if not path or task.result is None:
             return {}
         from .report import write_report
 
-        written = write_report(path, plan, task.result, self._finishing, task.feedback)
-        return {self.REPORT: path} if written else {}
+        return {self.REPORT: path} if write_report(path, plan, task.result, finishing, task.feedback) else {}
 
     def postProcessAlgorithm(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
         """Style the layer; runs in the main thread, when the output is closed."""
         if self._finishing is not None:
-            self._finishing.apply(context, feedback)
+            finishing, destination = self._finishing
+            finishing.apply(destination, context, feedback)
         return {}

@@ -23,7 +23,6 @@ class Finishing:
     """What an output layer needs.
 
     Attributes:
-        destination: The layer, as the sink named it.
         definition: The model definition, for classes and their colours.
         provenance: For the metadata.
         confidence: The field with the confidence.
@@ -32,7 +31,6 @@ class Finishing:
         default_name: The name that Processing gives to the layer unless somebody chose one.
     """
 
-    destination: str
     definition: ModelDefinition
     provenance: Provenance
     confidence: str
@@ -40,13 +38,13 @@ class Finishing:
     keep_look: bool
     default_name: str
 
-    def apply(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> None:
-        """Do it; a layer that cannot be opened again is left as it is."""
-        if context.willLoadLayerOnCompletion(self.destination):
-            details = context.layerToLoadOnCompletionDetails(self.destination)
+    def apply(self, destination: str, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> None:
+        """Do it to a layer, named as Processing names it; one that cannot be opened again is left as it is."""
+        if context.willLoadLayerOnCompletion(destination):
+            details = context.layerToLoadOnCompletionDetails(destination)
             if details.name == self.default_name:
                 details.name = self.definition.name
-        layer = QgsProcessingUtils.mapLayerFromString(self.destination, context)
+        layer = QgsProcessingUtils.mapLayerFromString(destination, context)
         if not isinstance(layer, QgsVectorLayer) or self.keep_look:
             return
         if layer.isSpatial():

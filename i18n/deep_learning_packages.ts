@@ -319,7 +319,7 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/arguments.py"/><source>{kind} from {low} to {high}</source>
 <translation type="unfinished"/></message>
-<message><location filename="../inference/arguments.py"/><source>The arguments are not valid JSON: {error}. Given: {text}</source>
+<message><location filename="../inference/arguments.py"/><source>The arguments are not valid JSON: {error}.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/cache.py"/><source>The cache folder {folder} cannot be made: {error}. Choose another one with the environment variable {variable}.</source>
 <translation type="unfinished"/></message>
@@ -348,6 +348,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../inference/configuration.py"/><source>getConfiguration() must answer a dict, but answered {kind}.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/configuration.py"/><source>it cannot be negative</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/digests.py"/><source>{path} is a link to another folder, which the package's hash cannot stand for. Put a copy in its place.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/environment.py"/><source>{name}, because {reason}</source>
 <translation type="unfinished"/></message>
@@ -509,6 +511,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/pipeline.py"/><source>Out of memory: the run goes on with batch_size {batch} (it was {before}).</source>
 <translation type="unfinished"/></message>
+<message><location filename="../inference/pipeline.py"/><source>{missing} pixels were not searched, which must not happen. Run it again with RESTART, and please report it.</source>
+<translation type="unfinished"/></message>
 <message><location filename="../inference/pipeline.py"/><source>The inference process answered without having been asked.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/raster_function.py"/><source>getGeometryType() answered {value}; 1 (point), 2 (multipoint), 3 (polyline) or 4 (polygon) is allowed.</source>
@@ -620,6 +624,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../inference/worker.py"/><source>The inference process cannot be looked after: {error}.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/worker.py"/><source>The package prints very much; the rest is left out.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/worker.py"/><source>it could not be watched: {error}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../provider/arguments/controller.py"/><source>The package is only known when the model runs. Give names and values of arguments here; others keep their defaults.</source>
 <translation type="unfinished"/></message>

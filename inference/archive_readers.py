@@ -23,8 +23,10 @@ from .translation import tr
 SEVEN_ZIP_MAGIC = b"7z\xbc\xaf\x27\x1c"
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 CHUNK = 1 << 20
-ZIP_TAIL = 128 << 10
-"""The last record of a zip and the comment behind it fit in here."""
+ZIP_TAIL = 22 + (1 << 16)
+"""The last record of a zip, and the comment behind it, fit in here."""
+ZIP64_RECORDS = 56 + 20
+"""Bytes of the two records before it, in large archives."""
 MAXIMUM_DIRECTORY = 32 << 20
 UNKNOWN_SIZE = 0xFFFFFFFF
 LOCAL_HEADER = 30
@@ -81,12 +83,16 @@ def _refuse_crowded(path: Path) -> None:
     """
     with path.open("rb") as file:
         size = file.seek(0, 2)
-        file.seek(max(size - ZIP_TAIL, 0))
+        file.seek(max(size - ZIP_TAIL - ZIP64_RECORDS, 0))
         tail = file.read()
-    short, long = tail.rfind(b"PK\x05\x06"), tail.rfind(b"PK\x06\x06")
-    sizes = [struct.unpack_from("<I", tail, short + 12)[0]] if 0 <= short <= len(tail) - 22 else []
-    sizes += [struct.unpack_from("<Q", tail, long + 40)[0]] if 0 <= long <= len(tail) - 56 else []
-    told = [number for number in sizes if number != UNKNOWN_SIZE]
+    record = tail.rfind(b"PK\x05\x06", max(len(tail) - ZIP_TAIL, 0))
+    if tail[-22:-18] == b"PK\x05\x06" and tail[-2:] == b"\0\0":
+        record = len(tail) - 22
+    told = [struct.unpack_from("<I", tail, record + 12)[0]] if 0 <= record <= len(tail) - 22 else []
+    large = record - ZIP64_RECORDS  # right before it, where there is one
+    if large >= 0 and tail[large : large + 4] == b"PK\x06\x06":
+        told.append(struct.unpack_from("<Q", tail, large + 40)[0])
+    told = [number for number in told if number != UNKNOWN_SIZE]
     if told and max(told) > MAXIMUM_DIRECTORY:
         raise PackageError(
             tr("{path} was refused: the list of its members takes {size} MiB, and {most} MiB are the most.", path=path,
@@ -96,14 +102,18 @@ def _refuse_crowded(path: Path) -> None:
 
 def _refuse_overlaps(zipped: zipfile.ZipFile) -> None:
     """Members that share bytes make bombs out of small files; no honest program writes them."""
-    end = 0
+    end, file = 0, zipped.fp
     for entry in sorted(zipped.infolist(), key=lambda entry: entry.header_offset):
-        if entry.header_offset < end:
+        if entry.header_offset < end or file is None:
             raise PackageError(
                 tr("{path} was refused: its member '{name}' overlaps another one, as in archives that are made to fill a disk.",
                    path=zipped.filename, name=printable(entry.filename))
             )  # fmt: skip
-        end = entry.header_offset + LOCAL_HEADER + len(entry.orig_filename.encode(errors="replace")) + entry.compress_size
+        file.seek(entry.header_offset + 26)
+        lengths = file.read(4)
+        if len(lengths) < 4:  # noqa: PLR2004
+            raise zipfile.BadZipFile("a member lies beyond the end")
+        end = entry.header_offset + LOCAL_HEADER + sum(struct.unpack("<2H", lengths)) + entry.compress_size
 
 
 def _chunks(stream: Any) -> Iterator[bytes]:  # noqa: ANN401 - anything with read()

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from .cache import cache_folder, write_text
+from .errors import PackageError
+from .translation import tr
 
 CHUNK = 1 << 20
 
@@ -26,9 +28,10 @@ def digest_of(path: Path, check: Callable[[], None]) -> str:
     """
     note, digest = _note(path), hashlib.sha256()  # the note's name is of before: what changes meanwhile is read again
     if path.is_dir():
-        for file in _files(path):
-            digest.update(str(file.relative_to(path)).encode() + b"\0")
-            _update(digest, file, check)
+        for file in _files(path):  # a hash of hashes: no content can pass for another file's name
+            own = hashlib.sha256()
+            _update(own, file, check)
+            digest.update(hashlib.sha256(str(file.relative_to(path)).encode(errors="surrogateescape")).digest() + own.digest())
     else:
         _update(digest, path, check)
     result = digest.hexdigest()
@@ -54,7 +57,17 @@ def _note(path: Path) -> Path:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    """Everything that is there: Python runs what it finds in __pycache__, too."""
+    found = sorted(folder.rglob("*"))
+    for path in found:
+        if path.is_symlink() and path.is_dir():
+            raise PackageError(
+                tr(
+                    "{path} is a link to another folder, which the package's hash cannot stand for. Put a copy in its place.",
+                    path=path,
+                )
+            )
+    return [path for path in found if path.is_file()]
 
 
 def _update(digest: Any, path: Path, check: Callable[[], None]) -> None:  # noqa: ANN401 - hashlib's object has no public type

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,11 +56,12 @@ def locked(folder: Path, seconds: float = LOCK_SECONDS) -> sqlite3.Connection:
         # NORMAL in WAL: a power cut may cost the last blocks, never the journal.
         for statement in ("PRAGMA locking_mode = EXCLUSIVE", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL"):
             database.execute(statement).fetchall()
+        file = os.stat(folder / DATABASE)
         database.execute("BEGIN EXCLUSIVE")
         for statement in filter(str.strip, _SCHEMA.split(";")):
             database.execute(statement)
         database.execute("COMMIT")
-        if not (folder / DATABASE).exists():
+        if not _is_same(file, folder / DATABASE):
             raise sqlite3.OperationalError("removed by another run meanwhile; try again")
     except BaseException:
         database.close()
@@ -67,6 +69,14 @@ def locked(folder: Path, seconds: float = LOCK_SECONDS) -> sqlite3.Connection:
     return database
 
 
+def _is_same(file: os.stat_result, path: Path) -> bool:
+    """Whether a file lies there that is the one which was opened."""
+    try:
+        return os.path.samestat(file, os.stat(path))
+    except OSError:
+        return False
+
+
 def is_held(error: Exception) -> bool:
     """Whether an error of SQLite says that somebody else has the file open."""
-    return "locked" in str(error)
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ SECONDS = 0.25
 MAXIMUM_PROCESSES = 256
 LEAST_FREE = 384 << 20
 """Memory that must stay free for the rest of the machine once a worker has taken as much."""
+LOOKS_AT_LOW_MEMORY = 8
+"""After so many looks at a machine with less than LEAST_FREE a worker is stopped, whoever took the memory."""
 MIB = 1 << 20
 
 
@@ -28,9 +31,17 @@ class Excess:
 class Watchdog:
     """Looks at one process tree."""
 
-    def __init__(self, process: int, limit: int) -> None:
-        """Watch a process; `limit` is in bytes of memory."""
+    def __init__(self, process: int, limit: int, shared: int | None) -> None:
+        """Watch a process.
+
+        Args:
+            process: The root of the tree.
+            limit: Bytes of memory that it may take.
+            shared: Descriptor of memory that is ours, though it sees it.
+        """
         self._process, self._limit = process, limit
+        self._ours = _file(f"/proc/self/fd/{shared}") if shared is not None else None
+        self._low = 0
 
     def look(self) -> Excess | None:
         """What the tree takes too much of; None when all is well."""
@@ -38,15 +49,44 @@ class Watchdog:
         if len(tree) > MAXIMUM_PROCESSES:
             text = tr("it ran {count} processes, and {most} are allowed", count=len(tree), most=MAXIMUM_PROCESSES)
             return Excess(text, is_memory=False)
-        taken = sum(map(_memory, tree))
-        if taken > LEAST_FREE and (taken > self._limit or free_memory() < LEAST_FREE):
-            taken = sum(map(_own_share, tree))  # what processes share was counted several times
-            free = free_memory()
-            if taken > self._limit or (free < LEAST_FREE < taken):
-                text = tr("it took {taken} MiB of memory, and {free} MiB were left to the machine", taken=taken // MIB,
-                          free=free // MIB)  # fmt: skip
-                return Excess(text, is_memory=True)
+        free, files = free_memory(), self._memory_files(tree)
+        taken = files + sum(map(_memory, tree))
+        if taken > self._limit or free < LEAST_FREE < taken:
+            taken = files + sum(map(_own_share, tree))  # what processes share was counted several times
+        self._low = self._low + 1 if free < LEAST_FREE else 0
+        if taken > self._limit or free < LEAST_FREE < taken or self._low > LOOKS_AT_LOW_MEMORY:
+            text = tr(
+                "it took {taken} MiB of memory, and {free} MiB were left to the machine", taken=taken // MIB, free=free // MIB
+            )
+            return Excess(text, is_memory=True)
         return None
+
+    def _memory_files(self, tree: list[int]) -> int:
+        """Bytes of files in memory that the tree has open: nobody's memory, as the kernel counts."""
+        sizes: dict[tuple[int, int], int] = {}
+        for process in tree:
+            for link in _entries(f"/proc/{process}/fd"):
+                path = f"/proc/{process}/fd/{link}"
+                with contextlib.suppress(OSError):
+                    # Bandit: names of what is open, nothing is made there.
+                    if os.readlink(path).startswith(("/memfd:", "/dev/shm/")):  # nosec B108
+                        status = os.stat(path)
+                        sizes[status.st_dev, status.st_ino] = status.st_blocks * 512
+        return sum(size for file, size in sizes.items() if file != self._ours)
+
+
+def _file(path: str) -> tuple[int, int] | None:
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        return status.st_dev, status.st_ino
+    return None
+
+
+def _entries(path: str) -> list[str]:
+    """What is in a folder of a process, which may end at any time."""
+    with contextlib.suppress(OSError):
+        return os.listdir(path)
+    return []
 
 
 def _tree(process: int) -> list[int]:
@@ -56,9 +96,9 @@ def _tree(process: int) -> list[int]:
     while waiting and len(found) <= MAXIMUM_PROCESSES:
         current = waiting.pop()
         found.append(current)
-        for thread in Path(f"/proc/{current}/task").glob("*/children"):
-            with contextlib.suppress(OSError):  # it ended meanwhile
-                waiting += map(int, thread.read_text(encoding="ascii").split())
+        for thread in _entries(f"/proc/{current}/task"):
+            with contextlib.suppress(OSError, ValueError):
+                waiting += map(int, Path(f"/proc/{current}/task/{thread}/children").read_text(encoding="ascii").split())
     return found
 
 

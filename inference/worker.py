@@ -269,9 +269,14 @@ class Worker:
                     self.log(tr("The package prints very much; the rest is left out."))
 
     def _watch(self) -> None:
-        watchdog = Watchdog(self._process.pid, self.memory_limit)
+        watchdog = Watchdog(self._process.pid, self.memory_limit, next(iter(self.descriptors), None))
         while not self._killed.wait(WATCH_SECONDS) and self._process.poll() is None:
-            self._excess = watchdog.look()
+            try:
+                self._excess = watchdog.look()
+            except OSError:
+                continue  # no descriptor is left just now: the next look may have one
+            except Exception as error:  # noqa: BLE001 - a package must not go on unwatched
+                self._excess = Excess(tr("it could not be watched: {error}", error=error), is_memory=False)
             if self._excess is not None:
                 self._kill()
                 return

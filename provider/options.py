@@ -71,7 +71,7 @@ class OptionsPage(QgsOptionsPageWidget):
         for folder in self.kept.removed:
             try:
                 journals.forget(Path(folder))
-            except InferenceError as error:
+            except (InferenceError, OSError) as error:
                 iface.messageBar().pushWarning(tr("Deep Learning Packages"), str(error))
 
     def check(self) -> None:

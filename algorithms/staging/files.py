@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -37,14 +38,18 @@ def replace(target: Path, folder: Path) -> None:
     names = sorted((path.name for path in folder.iterdir()), key=lambda name: name == target.name)
     for name in names:
         _flush(folder / name)
-    for stale in beside(target):
-        if stale.name not in names:
-            stale.unlink()
+    stale = [path for path in beside(target) if path.name not in names]
+    for path in stale:
+        if path.name.endswith(_OF_DATABASES):  # SQLite would play them into the new file
+            path.unlink()
     if target.is_dir():  # formats that are folders cannot be replaced in one step
         os.replace(target, cache.unfinished_path(target.parent))
     for name in names:
         os.replace(folder / name, target.parent / name)
-    _flush(target.parent)
+    for path in stale:  # indexes of the old file
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # some file systems flush no folders, and the files are in place
+        _flush(target.parent)
 
 
 def _flush(path: Path) -> None:

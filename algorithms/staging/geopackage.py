@@ -16,6 +16,9 @@ REFERENCES = (
     "gpkg_contents",
 )  # fmt: skip
 """Tables of a GeoPackage that describe its layers by their names; the last one is what the others refer to."""
+WITH_CRS = ("gpkg_geometry_columns", "gpkg_contents")
+CRS_COLUMNS = ("srs_name", "srs_id", "organization", "organization_coordsys_id", "definition", "description")
+"""Those that every GeoPackage has; some have more."""
 INDEX_PARTS = ("_node", "_parent", "_rowid")
 """Where SQLite keeps an R-tree."""
 LOCK_SECONDS = 30
@@ -56,6 +59,7 @@ def publish(target: Path, staged: Path, table: str) -> None:
         # Read-only: else SQLite would commit to both files, and leave a third one behind when the power goes.
         database.execute("ATTACH ? AS staged", (f"{staged.absolute().as_uri()}?mode=ro",))
         database.execute("PRAGMA main.foreign_keys = OFF")
+        database.create_function("with_srs_id", 2, _with_srs_id, deterministic=True)
         database.execute("BEGIN IMMEDIATE")
         try:
             transfer = _Transfer(database, table)
@@ -86,17 +90,14 @@ class _Transfer:
 
     def copy(self) -> None:
         """Bring over the staged one: table, spatial index, triggers, and what describes it."""
-        self._run(
-            "INSERT OR IGNORE INTO main.gpkg_spatial_ref_sys SELECT * FROM staged.gpkg_spatial_ref_sys WHERE srs_id IN "
-            "(SELECT srs_id FROM staged.gpkg_contents WHERE lower(table_name) = lower(?))",
-            values=(self._table,),
-        )
+        own, number = self._copy_crs()
         for name in REFERENCES:
             if name in self._new and name not in self._have:
                 self._define(name)
         self._define(self._table)
         self._insert(self._table)
         for column in self._geometry_columns("staged"):
+            self._renumber(column, own, number)
             index = f"rtree_{self._table}_{column}"
             if self._define(index):
                 for part in INDEX_PARTS:
@@ -110,14 +111,43 @@ class _Transfer:
             self._database.execute(str(definition))
         for name in reversed(REFERENCES):
             if name in self._new:
-                self._describe(name)
+                self._describe(name, number)
 
-    def _describe(self, name: str) -> None:
+    def _renumber(self, column: str, own: object, number: object) -> None:
+        """Have the geometries name the CRS as the target does."""
+        if own != number:
+            statement = "UPDATE main.{} SET {} = with_srs_id({}, ?)"
+            self._run(statement, self._table, column, column, values=(number,))
+
+    def _copy_crs(self) -> tuple[object, object]:
+        """Have the target know the layer's CRS; the number that the staged file gives it, and the one that the target does.
+
+        Both number their own CRSs from the same number on.
+        """
+        columns = ", ".join(CRS_COLUMNS)
+        query = "SELECT " + columns + " FROM {}.gpkg_spatial_ref_sys WHERE srs_id = ?"
+        own = self._run("SELECT srs_id FROM staged.gpkg_contents WHERE lower(table_name) = lower(?)", values=(self._table,))[0][0]
+        (wanted,) = self._run(query, "staged", values=(own,))
+        known = self._run(query, "main", values=(own,))
+        if known == [wanted]:
+            return own, own
+        same = "SELECT srs_id FROM main.gpkg_spatial_ref_sys WHERE definition = ? AND lower(organization) = lower(?)"
+        if found := self._run(same, values=(wanted[4], wanted[2])):
+            return own, found[0][0]
+        number = own if not known else self._run("SELECT max(max(srs_id), 100000) + 1 FROM main.gpkg_spatial_ref_sys")[0][0]
+        places = ", ".join("?" for _ in CRS_COLUMNS)
+        statement = "INSERT INTO main.gpkg_spatial_ref_sys (" + columns + ") VALUES (" + places + ")"
+        self._run(statement, values=(wanted[0], number, *wanted[2:]))
+        return own, number
+
+    def _describe(self, name: str, number: object) -> None:
         columns = [str(row[1]) for row in self._run("PRAGMA staged.table_info({})", name)]
         places = ", ".join("{}" for _ in columns)
         # Bandit: what is put together here is braces and commas; names come in quoted.
         statement = "INSERT INTO main.{} (" + places + ") SELECT " + places + " FROM staged.{} WHERE lower(table_name) = lower(?)"  # nosec B608
         self._run(statement, name, *columns, *columns, name, values=(self._table,))
+        if name in WITH_CRS:
+            self._run("UPDATE main.{} SET srs_id = ? WHERE lower(table_name) = lower(?)", name, values=(number, self._table))
 
     def _insert(self, table: str) -> None:
         self._run("INSERT INTO main.{} SELECT * FROM staged.{}", table, table)
@@ -142,6 +172,13 @@ class _Transfer:
     def _run(self, statement: str, *names: str, values: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
         """Run a statement; names, which SQLite cannot bind, are quoted into its braces."""
         return self._database.execute(statement.format(*map(_quoted, names)), values).fetchall()
+
+
+def _with_srs_id(geometry: bytes | None, number: int) -> bytes | None:
+    """A geometry with another CRS: bytes 4 to 7 of its header, in the order that bit 0 of byte 3 tells (GeoPackage 2.1.3)."""
+    if geometry is None:
+        return None
+    return geometry[:4] + number.to_bytes(4, "little" if geometry[3] & 1 else "big", signed=True) + geometry[8:]
 
 
 def _start(path: Path) -> bytes:

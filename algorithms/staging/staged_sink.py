@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -134,6 +135,9 @@ class StagedFile(StagedSink):
     def open(self) -> None:
         """See StagedSink."""
         self._folder.mkdir()
+        if self._destination.table and self._target.is_file() and not geopackage.is_geopackage(self._target):
+            for path in (self._target, *files.beside(self._target)):  # its other layers stay
+                shutil.copy2(path, self._folder / path.name)
         self.sink = self._made(self._destination.moved(self._folder / self._target.name), self._layout)
 
     def publish(self, count: int) -> str:

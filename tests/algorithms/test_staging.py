@@ -262,3 +262,71 @@ def test_power_cut_while_a_layer_is_published(tmp_path):
         assert leftovers(tmp_path) == []
         copy.unlink()
     assert ends[30] > 0
+
+
+def projected(path: Path, table: str, proj: str, x: float) -> None:
+    """A layer in a CRS of somebody's own; every GeoPackage numbers such CRSs from the same number on."""
+    from osgeo import osr
+
+    crs = osr.SpatialReference()
+    crs.ImportFromProj4(proj)
+    driver = ogr.GetDriverByName("GPKG")
+    source = driver.Open(str(path), 1) if path.exists() else driver.CreateDataSource(str(path))
+    layer = source.CreateLayer(table, crs, ogr.wkbPoint)
+    feature = ogr.Feature(layer.GetLayerDefn())
+    feature.SetGeometry(ogr.CreateGeometryFromWkt(f"POINT ({x} 5)"))
+    layer.CreateFeature(feature)
+    source = None
+
+
+@pytest.mark.parametrize("has_more_columns", [False, True])
+def test_crs_of_its_own_is_not_taken_for_another_one(tmp_path, has_more_columns):
+    target, staged = tmp_path / "target.gpkg", tmp_path / "staged.gpkg"
+    projected(target, "old", "+proj=laea +lat_0=10 +lon_0=20 +datum=WGS84", 1)
+    projected(staged, "found", "+proj=laea +lat_0=50 +lon_0=-70 +datum=WGS84", 2)
+    if has_more_columns:
+        database = sqlite3.connect(target)
+        database.execute("ALTER TABLE gpkg_spatial_ref_sys ADD COLUMN definition_12_063 TEXT NOT NULL DEFAULT 'undefined'")
+        database.commit()
+        database.close()
+    for _ in range(2):  # the second time the CRS is known
+        geopackage.publish(target, staged, "found")
+    source = ogr.Open(str(target))
+    for table, latitude, x in (("old", 10, 1), ("found", 50, 2)):
+        layer = source.GetLayerByName(table)
+        assert layer.GetSpatialRef().GetProjParm("latitude_of_center") == latitude
+        assert layer.GetNextFeature().GetGeometryRef().GetX() == x
+    source = None
+    database = sqlite3.connect(target)
+    numbers = {row[0] for row in database.execute("SELECT srs_id FROM gpkg_contents")}
+    headers = [int.from_bytes(row[0][4:8], "little") for row in database.execute("SELECT geom FROM found")]
+    assert len(numbers) == 2
+    assert set(headers) <= numbers
+    database.close()
+
+
+def test_other_layers_of_a_spatialite_file_stay(inputs, tmp_path):
+    path = tmp_path / "output.sqlite"
+    source = ogr.GetDriverByName("SQLite").CreateDataSource(str(path), ["SPATIALITE=YES"])
+    layer = source.CreateLayer("precious", geom_type=ogr.wkbPoint)
+    layer.CreateFeature(ogr.Feature(layer.GetLayerDefn()))
+    source = None
+    run(inputs, f"ogr:dbname='{path}' table=\"found\" (geom)")
+    found = layers(path)
+    assert (found["precious"], found["found"]) == (1, BOXES)
+    assert leftovers(tmp_path) == []
+
+
+def test_report_that_is_made_before_an_output_that_cannot_be_published(inputs, tmp_path, monkeypatch):
+    """The run is not settled before its output is in its place."""
+    from deep_learning_packages.inference.journals import kept_journals
+
+    def refuse(*arguments):
+        raise OSError(13, "Permission denied")
+
+    from deep_learning_packages.algorithms.staging import files
+
+    monkeypatch.setattr(files, "replace", refuse)
+    with pytest.raises(QgsProcessingException, match=r"cannot be written: \[Errno 13\] Permission denied"):
+        run({**inputs, "REPORT": str(tmp_path / "report.html")}, str(tmp_path / "output.gpkg"))
+    assert len(kept_journals()) == 1

@@ -217,13 +217,62 @@ def test_fake_hash(tmp_path, cache):
     assert make_plan(honest, raster).fingerprint != make_plan(path, raster).fingerprint
 
 
-def test_folders_that_spell_the_same_bytes_differ(tmp_path):
-    """Names and contents are kept apart: moving bytes from one to the other is another package."""
-    one, other = make_package(tmp_path / "one"), make_package(tmp_path / "other")
-    (one / "ab").write_bytes(b"c\0d")
-    (other / "ab").write_bytes(b"c")
-    (other / "d").write_bytes(b"")
-    assert open_package(one).sha256 != open_package(other).sha256
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a.txt": "benignz.py\0import os"}, {"a.txt": "benign", "z.py": "import os"}),
+        ({"ab": "c"}, {"a": "bc"}),
+        ({"__pycache__/Function.cpython-311.pyc": "x"}, {"__pycache__/Function.cpython-311.pyc": "y"}),
+    ],
+)
+def test_what_differs_has_another_hash(tmp_path, one, other):
+    """Names and contents are kept apart, and everything counts that Python may run."""
+    hashes = set()
+    for number, content in enumerate((one, other)):
+        folder = make_package(tmp_path / str(number))
+        for name, text in content.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text)
+        hashes.add(open_package(folder).sha256)
+    assert len(hashes) == 2
+
+
+def test_link_to_another_folder_is_refused(tmp_path):
+    """Its content could change without the hash."""
+    package = make_package(tmp_path / "p")
+    (tmp_path / "elsewhere").mkdir()
+    (package / "modules").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PackageError, match="modules is a link to another folder"):
+        open_package(package)
+
+
+def test_honest_names_of_old_zip_programs(tmp_path, cache):
+    """Without the mark for UTF-8 names are stored in code page 437, where letters take one byte."""
+    path = zip_of(tmp_path / "p.dlpk", ("M\u00e4dchen.txt", "x"), ("N\u00e4chste.txt", "y"))
+    content = path.read_bytes().replace("M\u00e4dchen".encode(), b"Ma\x84dchen").replace("N\u00e4chste".encode(), b"Na\x84chste")
+    raw = bytearray(content)
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = raw.find(mark)
+        while start >= 0:
+            raw[start + offset + 1] &= ~0x08  # bit 11
+            start = raw.find(mark, start + 4)
+    path.write_bytes(bytes(raw))
+    assert len(list(open_package(path).folder.iterdir())) == 4
+
+
+@pytest.mark.parametrize("decoy", ["in the last record", "in the comment"])
+def test_directory_behind_a_decoy(tmp_path, cache, monkeypatch, decoy):
+    monkeypatch.setattr(archive_readers, "MAXIMUM_DIRECTORY", 1 << 20)
+    path = tmp_path / "p.dlpk"
+    entry = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"x"
+    directory = entry * 40_000
+    start = b"PK\x03\x04"
+    offset = struct.unpack("<L", b"PK\x05\x06")[0] if decoy == "in the last record" else len(start)
+    comment = b"" if decoy == "in the last record" else b"PK\x06\x06" + b"\0" * 80
+    last = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 65535, 65535, len(directory), offset, len(comment)) + comment
+    path.write_bytes(start + directory + last)
+    with pytest.raises(PackageError, match="the list of its members takes 1 MiB"):
+        open_package(path)
 
 
 def test_names_with_html_and_svg_are_shown_as_text(tmp_path, cache):

@@ -176,6 +176,37 @@ def test_fills_memory_by_many_processes(tmp_path, raster, monkeypatch):
                .replace("range(8)", "range(4)"))  # fmt: skip
 
 
+def test_fills_memory_that_is_nobody_s(tmp_path, raster, monkeypatch):
+    """Files in memory are in no process's own memory, and no limit of the kernel counts them."""
+    monkeypatch.setattr(worker_module, "free_memory", lambda: 1 << 30)
+    with pytest.raises(OutOfMemoryError, match=r"was stopped: it took \d+ MiB of memory"):
+        attack(tmp_path, raster, "file = os.memfd_create('deep_learning_packages-blocks')\nfor number in range(40):\n"
+               "    os.write(file, b'x' * (64 << 20))\n    time.sleep(0.05)\ntime.sleep(60)")  # fmt: skip
+
+
+def test_hides_from_the_watchdog(tmp_path, raster, monkeypatch):
+    """Children that end while it looks do not blind it."""
+    monkeypatch.setattr(worker_module, "free_memory", lambda: 1 << 30)
+    body = """
+if os.fork() == 0:
+    while True:
+        if os.fork() == 0:
+            os._exit(0)
+        try:
+            os.waitpid(-1, os.WNOHANG)
+        except OSError:
+            pass
+time.sleep(4)
+file = os.memfd_create("x")
+for number in range(40):
+    os.write(file, b"x" * (64 << 20))
+    time.sleep(0.05)
+time.sleep(60)
+"""
+    with pytest.raises(InferenceError, match="was stopped: it"):
+        attack(tmp_path, raster, body)
+
+
 def test_fills_its_disk(tmp_path, raster, monkeypatch):
     monkeypatch.setattr(sandbox_module, "TEMPORARY_BYTES", 8 << 20)
     outcome = attack(tmp_path, raster, """

@@ -324,3 +324,77 @@ def test_journal_is_whole_after_every_transaction(cache):
         assert (copied.counts()[0], copied.tally) == (number + 1, str(number))
         copied.remove()
     journal.remove()
+
+
+def test_blocks_of_a_worker_that_cannot_be_started_again_are_not_lost(scene, monkeypatch):
+    """It dies, and memory runs out while it is started anew: the run goes on with a smaller batch, without a hole."""
+    from deep_learning_packages.inference.raster_function import RasterFunction
+
+    reference = scene.run(**ALL)
+    source = (scene.package / "Function.py").read_text()
+    dying = source.replace(
+        '        print("searched")\n',
+        '        print("searched")\n        if self.count == self.told("die_at"):\n            os.kill(os.getpid(), 9)\n',
+    )
+    (scene.package / "Function.py").write_text(dying)
+    scene.tell(die_at=3)
+    restart, failed = RasterFunction.restart, []
+
+    def failing(function, scalars):
+        if not failed:
+            failed.append(True)
+            scene.tell(die_at=None)
+            raise OutOfMemoryError("CUDA out of memory")
+        return restart(function, scalars)
+
+    monkeypatch.setattr(RasterFunction, "restart", failing)
+    outcome = scene.run(**ALL)
+    assert failed
+    assert any("goes on with batch_size 4" in text for text in outcome.feedback.warnings)
+    assert outcome.statistics.pixels == reference.statistics.pixels == 410 * 550
+    assert {geometry.wkb for geometry in outcome.geometries} == {geometry.wkb for geometry in reference.geometries}
+
+
+def test_raster_that_is_replaced_while_the_package_loads(scene, tmp_path, monkeypatch):
+    """The journal is named by the raster that was opened; no block of another one gets into it."""
+    from deep_learning_packages.inference import run as run_module
+    from deep_learning_packages.inference.errors import RasterError
+
+    other = Scene(tmp_path / "other") if (tmp_path / "other").mkdir() is None else None
+    agree = run_module.agree
+
+    def slow(*arguments):
+        os.replace(other.raster, scene.raster)
+        return agree(*arguments)
+
+    monkeypatch.setattr(run_module, "agree", slow)
+    with pytest.raises(RasterError, match="was changed while it was read"):
+        scene.run()
+
+
+@pytest.mark.parametrize("kind", ["vrt of a vrt", "zip"])
+def test_change_behind_the_raster_s_own_file(scene, tmp_path, kind):
+    """What a virtual raster or an archive is made of belongs to its identity."""
+    import zipfile
+
+    from deep_learning_packages.inference.gdal_raster import GdalRaster
+    from osgeo import gdal
+
+    if kind == "zip":
+        archive = tmp_path / "scene.zip"
+        with zipfile.ZipFile(archive, "w") as zipped:
+            zipped.write(scene.raster, "scene.tif")
+        path, changed = f"/vsizip/{archive}/scene.tif", archive
+    else:
+        inner, path, changed = str(tmp_path / "inner.vrt"), str(tmp_path / "outer.vrt"), scene.raster
+        for target, source in ((inner, str(scene.raster)), (path, inner)):
+            virtual = gdal.Translate(target, source, format="VRT")
+            virtual.FlushCache()
+            del virtual
+    before = GdalRaster(path)
+    os.utime(changed, ns=(1, 1))
+    assert before.has_changed(before.identity)
+    after = GdalRaster(path)
+    assert after.identity != before.identity
+    for each in (before, after):
+        each.close()
