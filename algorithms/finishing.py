@@ -12,7 +12,7 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
-from ..inference.package import ModelDefinition
+from ..inference.definition import ModelDefinition
 from ..inference.translation import tr
 from .provenance import Provenance, apply_metadata
 from .style import Occurring, apply_style

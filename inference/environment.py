@@ -10,7 +10,8 @@ from .feedback import Feedback
 from .raster_function import Device, Hosting
 from .requirements import Requirement
 from .translation import tr
-from .worker import Worker, understood
+from .worker import Worker
+from .worker_errors import understood
 
 SECONDS = 300
 """Importing torch from a cold disk takes a while."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +15,7 @@ from osgeo import gdal, gdal_array
 from .errors import RasterError
 from .grid import ROUNDING, Affine, Grid, Window
 from .raster import Validity
+from .raster_files import files_of, status_of
 from .secrets import without_credentials
 from .translation import tr
 
@@ -26,9 +24,6 @@ FLUSH_AFTER = 24 << 20
 share of the machine's memory."""
 QUICK_PIXELS = 400_000_000
 """A raster of so many pixels is read as a whole in seconds."""
-DEEPEST = 4
-"""Virtual rasters inside virtual rasters that are looked into."""
-_INSIDE = re.compile(r"^(/vsi[a-z0-9_]+/)+(?=.)")
 _WITHOUT_GEOREFERENCE = Affine(0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 """Pixels as map units, as QGIS shows such rasters."""
 
@@ -54,7 +49,7 @@ class GdalRaster:
         self._unflushed = 0
         nodata = [self._dataset.GetRasterBand(number + 1).GetNoDataValue() for number in range(self._dataset.RasterCount)]
         self._facts = [path, repr(nodata)]
-        self._files = _files_of(self._dataset)
+        self._files = files_of(self._dataset)
         self._identity = self._identified()
 
     @property
@@ -83,7 +78,7 @@ class GdalRaster:
         return self._identified() != identity
 
     def _identified(self) -> str:
-        return "|".join([*self._facts, *map(_status, self._files)])
+        return "|".join([*self._facts, *map(status_of, self._files)])
 
     def clone(self) -> GdalRaster:
         """See RasterSource."""
@@ -240,33 +235,6 @@ def _open(path: str) -> gdal.Dataset:
     if dataset.RasterCount == 0:
         raise _error(tr("{path} has no bands of its own. If it holds several rasters, choose one of them.", path=path))
     return dataset
-
-
-def _files_of(dataset: gdal.Dataset, depth: int = 0) -> list[str]:
-    """All files of a raster, also those that its virtual rasters are made of.
-
-    Without what QGIS writes beside a raster whenever it looks at it: statistics and the like.
-    """
-    files = [str(name) for name in dataset.GetFileList() or [] if not name.endswith(".aux.xml")]
-    nested = [name for name in files[1:] if name.lower().endswith(".vrt")] if depth < DEEPEST else []
-    for name in nested:
-        with contextlib.suppress(RuntimeError):
-            inner = gdal.OpenEx(name, gdal.OF_RASTER)
-            files += _files_of(inner, depth + 1) if inner is not None else []
-    return list(dict.fromkeys(files))
-
-
-def _status(name: str) -> str:
-    """Size and time of change of a file, or what GDAL knows of one that is elsewhere, such as in an archive or on a server."""
-    with contextlib.suppress(OSError):
-        status = os.stat(name)
-        return f"{name}:{status.st_size}:{status.st_mtime_ns}"
-    with contextlib.suppress(RuntimeError):
-        known = gdal.VSIStatL(name)
-        around = next((str(each) for each in Path(_INSIDE.sub("", name)).parents if each.is_file()), "")
-        if known is not None:
-            return f"{name}:{known.size}:{known.mtime}" + (f"|{_status(around)}" if around else "")
-    return f"{name}:"
 
 
 def _own_grid(dataset: gdal.Dataset, path: str, crs: str | None) -> Grid:

@@ -9,13 +9,14 @@ from typing import Any
 
 from . import description as descriptions
 from .arguments import ModelArgument
+from .definition import LONGEST_NAME, ModelDefinition
 from .description import Description
 from .environment import Environment, inspect_environment
 from .errors import Cancelled, InferenceError
 from .feedback import Feedback
 from .fields import GEOMETRY_TYPES
 from .interpreter import Interpreter
-from .package import LONGEST_NAME, ModelDefinition, Package
+from .package import Package
 from .raster_function import Hosting
 from .requirements import Requirement, requirements_of
 from .suitability import span, trained_cell_sizes

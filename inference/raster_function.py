@@ -16,7 +16,8 @@ from .package import Package
 from .sandbox import Sandbox
 from .slots import Slots
 from .translation import tr
-from .worker import Worker, understood
+from .worker import Worker
+from .worker_errors import understood
 
 
 @dataclass(frozen=True)

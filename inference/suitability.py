@@ -7,8 +7,8 @@ from typing import Any
 
 from osgeo import osr
 
+from .definition import ModelDefinition
 from .grid import Grid
-from .package import ModelDefinition
 from .translation import tr
 
 MAXIMUM_FACTOR = 2.0

@@ -10,21 +10,21 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from ..worker.protocol import Message, ProtocolError, receive, send
-from .errors import FunctionError, InferenceError, OutOfMemoryError, WorkerError, printable
+from .errors import InferenceError, OutOfMemoryError, WorkerError, printable
 from .feedback import Feedback, stop_if_canceled
-from .interpreter import NO_WINDOW, VARIABLE, Interpreter
+from .interpreter import NO_WINDOW, Interpreter
 from .machine import SHARE_OF_MEMORY, free_memory
 from .sandbox import TEMPORARY_FOLDER, Sandbox
 from .translation import tr
 from .watchdog import SECONDS as WATCH_SECONDS
 from .watchdog import Excess, Watchdog
+from .worker_errors import ending, reported
 
 PROGRAM = Path(__file__).resolve().parent.parent / "worker"
 KEPT_VARIABLES = frozenset(
@@ -166,32 +166,8 @@ class Worker:
             OutOfMemoryError: The package's code ran out of memory.
             FunctionError: It failed otherwise; the original traceback is in the details.
         """
-        error = message.get("error")
-        if error is None:
-            return
-        with understood():
-            kind = OutOfMemoryError if error["out_of_memory"] else FunctionError
-            texts = (printable(str(error[key] or "")) for key in ("message", "step", "missing", "traceback"))
-            text, step, missing, traceback = texts
-            wants_network = bool(error["network"]) and self.sandbox.program is not None and not self.sandbox.has_network
-        if step:
-            text = tr("{step} of the package failed: {message}", step=step, message=text)
-        if wants_network:
-            text += " " + tr(
-                "It wants the network, which the sandbox does not give. If you trust the package, allow it: run "
-                "dlpk:inspectpackage on it with TRUST switched on."
-            )
-        if missing:
-            text = tr(
-                "The package needs the Python library {library}, which the inference Python does not have. Install it there, "
-                "for example with: {python} -m pip install {library} - or make a virtual environment that has it, and set "
-                "{variable} to its Python. ({message})",
-                variable=VARIABLE,
-                library=missing.split(".")[0],
-                python=self.interpreter.path,
-                message=text,
-            )
-        raise kind(text, traceback)
+        if message.get("error") is not None:
+            raise reported(message["error"], self.sandbox, self.interpreter)
 
     def kill(self) -> None:
         """End the process and all that it started, at once."""
@@ -242,7 +218,7 @@ class Worker:
             status = self._process.wait(timeout=2)
         except subprocess.TimeoutExpired:
             return WorkerError(tr("The inference process sent something that is no message."), self.last_lines)
-        return WorkerError(tr("The inference process ended: {how}.", how=_ending(status)), self.last_lines)
+        return WorkerError(tr("The inference process ended: {how}.", how=ending(status)), self.last_lines)
 
     def _receive(self) -> None:
         try:
@@ -301,29 +277,3 @@ class Worker:
     def _path_folders(self) -> list[Path]:
         entries = os.environ.get("PYTHONPATH", "").split(os.pathsep) if self.interpreter.inherits_path else []
         return [Path(entry) for entry in entries if os.path.isdir(entry)]
-
-
-@contextmanager
-def understood() -> Iterator[None]:
-    """Where an answer is taken apart: a package that forges answers may send anything.
-
-    Raises:
-        WorkerError: A part is missing or of another kind.
-    """
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise WorkerError(
-            tr("The inference process sent something that is no answer ({error}).", error=f"{type(error).__name__}: {error}")
-        ) from error
-
-
-def _ending(status: int) -> str:
-    number = -status if status < 0 else status - 128
-    try:
-        name = signal.Signals(number).name if number > 0 else ""
-    except ValueError:
-        name = ""
-    if name == "SIGKILL":
-        return tr("killed (SIGKILL), by the system when memory ran out or by somebody")
-    return name or tr("status {status}", status=status)

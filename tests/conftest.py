@@ -37,3 +37,15 @@ def cache(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("DLPK_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="module")
+def provider(qgis_processing):
+    """The provider in Processing's registry."""
+    from deep_learning_packages.provider.provider import DeepLearningPackagesProvider
+    from qgis.core import QgsApplication
+
+    provider = DeepLearningPackagesProvider()
+    QgsApplication.processingRegistry().addProvider(provider)
+    yield provider
+    QgsApplication.processingRegistry().removeProvider(provider)

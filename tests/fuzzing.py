@@ -39,7 +39,8 @@ with atheris.instrument_imports(include=["deep_learning_packages"]):
     from deep_learning_packages.inference.fields import declared_fields
     from deep_learning_packages.inference.grid import Window
     from deep_learning_packages.inference.journal import Journal
-    from deep_learning_packages.inference.worker import Worker, understood
+    from deep_learning_packages.inference.worker import Worker
+    from deep_learning_packages.inference.worker_errors import understood
     from deep_learning_packages.worker.host import FunctionHost
     from deep_learning_packages.worker.protocol import ProtocolError, parse, receive, send
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from ...inference.package import ModelDefinition
+from ...inference.definition import ModelDefinition
 from ...inference.suitability import span, trained_cell_sizes
 from ...inference.translation import tr
 

@@ -1,0 +1,41 @@
+"""The files that a raster is made of, and what tells whether they are still the same."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+
+from osgeo import gdal
+
+DEEPEST = 4
+"""Virtual rasters inside virtual rasters that are looked into."""
+_INSIDE = re.compile(r"^(/vsi[a-z0-9_]+/)+(?=.)")
+
+
+def files_of(dataset: gdal.Dataset, depth: int = 0) -> list[str]:
+    """All files of a raster, also those that its virtual rasters are made of.
+
+    Without what QGIS writes beside a raster whenever it looks at it: statistics and the like.
+    """
+    files = [str(name) for name in dataset.GetFileList() or [] if not name.endswith(".aux.xml")]
+    nested = [name for name in files[1:] if name.lower().endswith(".vrt")] if depth < DEEPEST else []
+    for name in nested:
+        with contextlib.suppress(RuntimeError):
+            inner = gdal.OpenEx(name, gdal.OF_RASTER)
+            files += files_of(inner, depth + 1) if inner is not None else []
+    return list(dict.fromkeys(files))
+
+
+def status_of(name: str) -> str:
+    """Size and time of change of a file, or what GDAL knows of one that is elsewhere, such as in an archive or on a server."""
+    with contextlib.suppress(OSError):
+        status = os.stat(name)
+        return f"{name}:{status.st_size}:{status.st_mtime_ns}"
+    with contextlib.suppress(RuntimeError):
+        known = gdal.VSIStatL(name)
+        around = next((str(each) for each in Path(_INSIDE.sub("", name)).parents if each.is_file()), "")
+        if known is not None:
+            return f"{name}:{known.size}:{known.mtime}" + (f"|{status_of(around)}" if around else "")
+    return f"{name}:"
