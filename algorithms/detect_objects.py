@@ -203,8 +203,7 @@ class DetectObjects(QgsProcessingAlgorithm):
         """Run the plan and write what it found."""
         with interruptible(feedback), ExitStack() as stack:
             try:
-                plan = self._plan(parameters, context, feedback)
-                stack.callback(plan.source.close)
+                plan = self._plan(parameters, context, feedback, stack)
                 task = InferenceTask(plan, feedback)
                 stack.callback(task.close)
                 task.run()
@@ -216,8 +215,11 @@ class DetectObjects(QgsProcessingAlgorithm):
             except Exception as error:
                 raise reported(error, feedback) from error
 
-    def _plan(self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> InferencePlan:
+    def _plan(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback, stack: ExitStack
+    ) -> InferencePlan:
         source = self._raster.source(self._cell_size)
+        stack.callback(source.close)
         extent: Window = source.grid.window if self._extent is None else source.grid.window_of_extent(self._extent)
         suppression = None
         if self.parameterAsBoolean(parameters, self.NMS, context):

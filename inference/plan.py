@@ -82,6 +82,6 @@ class InferencePlan:
             [grid.width, grid.height, repr(grid.affine), grid.crs],
             [extent.column, extent.row, extent.width, extent.height, self.region],
             sorted(self.classes),
-            [merged.confidence_field.casefold(), merged.class_field.casefold()] if merged else None,
+            [(merged.confidence_field if merged else "Confidence").casefold(), merged.class_field.casefold() if merged else ""],
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

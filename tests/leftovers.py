@@ -48,11 +48,11 @@ class Leftovers:
         cache = Path(os.environ["DLPK_CACHE"])
         unfinished = [str(path) for path in cache.glob("*/.unfinished-*")]
         shared = []
-        for link in Path("/proc").glob("[0-9]*/fd/*"):
+        for link in Path("/proc/self/fd").iterdir():  # others that hold some are workers, and found as such
             try:
                 target = os.readlink(link)
             except OSError:
                 continue
             if "deep_learning_packages-blocks" in target:
-                shared.append(f"shared memory {target} of process {link.parts[2]}")
+                shared.append(f"shared memory {target}")
         return [*unfinished, *shared]

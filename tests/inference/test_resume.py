@@ -175,6 +175,17 @@ def test_whole_run_is_kept_until_the_output_is_written(scene):
     assert kept_journals() == []
 
 
+def test_other_suppression_costs_no_second_search(scene):
+    """What was found is kept before duplicates are removed."""
+    reference = scene.run(suppression=None)
+    scene.run(settled=False)
+    other = scene.run(suppression=SuppressionPlan("Confidence", "", 0.9), settled=False)
+    without = scene.run(suppression=None)
+    assert searched(other) == searched(without) == 0
+    assert content(without) == content(reference)
+    assert searched(scene.run(suppression=SuppressionPlan("Class", "", 0.9))) > 0  # it reads another field
+
+
 def test_restart_forgets(scene):
     reference = scene.run(settled=False)
     assert searched(scene.run(restart=True)) == searched(reference)
