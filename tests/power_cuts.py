@@ -28,6 +28,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "build" / "plugins")]
 
+from deep_learning_packages.inference.sandbox import find_sandbox  # noqa: E402
 from packages import ORACLE, make_package, zip_package  # noqa: E402
 from rasters import draw, write_raster  # noqa: E402
 
@@ -73,6 +74,11 @@ class Scene:
             capture_output=True,
             check=False,
         )
+        if find_sandbox().program is None:  # then packages run only when they are trusted
+            options = [f"--MODEL={self.package}", "--TRUST=true", "--RUN_CODE=false"]
+            subprocess.run(
+                ["qgis_process", "run", "dlpk:inspectpackage", *options], env=self.environment, capture_output=True, check=True
+            )
         self.forget_output()
         began = time.monotonic()
         text = self.start().communicate()[0].decode()

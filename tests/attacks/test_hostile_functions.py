@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import threading
 import time
@@ -351,4 +350,3 @@ def test_without_a_sandbox_the_end_of_the_host_still_ends_it(tmp_path, raster):
             feedback=feedback,
             sandbox=Sandbox(None, "a test wants none"),
         )
-    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
