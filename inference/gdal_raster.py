@@ -221,7 +221,7 @@ class GdalRaster:
 
 
 def _error(text: str) -> RasterError:
-    return RasterError(without_credentials(text))
+    return RasterError(without_credentials(text.replace("\n", " ")))
 
 
 def _open(path: str) -> gdal.Dataset:
