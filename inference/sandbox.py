@@ -97,7 +97,10 @@ def find_sandbox() -> Sandbox:
     options, reason = _working_options(program)
     if options is None:
         return Sandbox(None, tr("bubblewrap cannot be used here: {reason}", reason=reason))
-    return Sandbox(program, tr("bubblewrap (no network, read-only system, no home)"), options=options)
+    described = tr("bubblewrap (no network, read-only system, no home)")
+    if "--size" not in options:
+        described = tr("bubblewrap (no network, read-only system, no home; too old to bound what is written to memory)")
+    return Sandbox(program, described, options=options)
 
 
 @functools.lru_cache(maxsize=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import struct
 import time
@@ -204,6 +205,20 @@ def test_links_in_a_folder_lead_nowhere(tmp_path):
     (package / "link").symlink_to(secret)
     raster = write_raster(tmp_path / "raster.tif", __import__("numpy").ones((1, 32, 32), "uint8"))
     assert not any("GOT" in line for line in run(package, raster).feedback.details)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "file", "ftp"])
+def test_address_for_a_model_is_not_followed(tmp_path, scheme):
+    """Nothing is fetched, so nothing can be redirected: an address is a path that is not there."""
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(0.3)
+    (tmp_path / "secret.dlpk").write_text("secret")
+    place = str(tmp_path / "secret.dlpk") if scheme == "file" else f"127.0.0.1:{server.getsockname()[1]}/model.dlpk?token=t"
+    with pytest.raises(PackageError, match="does not exist"):
+        open_package(f"{scheme}://{place}")
+    with pytest.raises(TimeoutError):
+        server.accept()
+    server.close()
 
 
 def test_fake_hash(tmp_path, cache):
