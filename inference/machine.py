@@ -9,13 +9,16 @@ from pathlib import Path
 
 SHARE_OF_MEMORY = 0.9
 """Of the memory that is free when a worker starts, it may take this much."""
+LEAST_FREE = 384 << 20
+LEAST_FREE_SHARE = 16
+"""So much, or this fraction of a small machine's memory, must stay free."""
 GROUPS = Path("/sys/fs/cgroup")
 
 
 def free_memory() -> int:
     """Bytes of memory that this program can still take: of the machine, of the container that this is, and by its own limit."""
     if sys.platform == "linux":
-        return min([_available(), *_left_in_groups(), *_left_of_limit()])
+        return min([free_of_machine(), *_left_of_limit()])
     if sys.platform == "win32":
         return _free_memory_of_windows()
     return int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 2
@@ -36,10 +39,20 @@ def _free_memory_of_windows() -> int:
     return int(status.free)
 
 
-def _available() -> int:
+def free_of_machine() -> int:
+    """Bytes of memory that the machine, or the container that this is, has left for everybody; Linux only."""
+    return min([_counted("MemAvailable"), *_left_in_groups()])
+
+
+def least_free() -> int:
+    """Bytes of memory that a healthy machine keeps free; Linux only."""
+    return min(LEAST_FREE, _counted("MemTotal") // LEAST_FREE_SHARE)
+
+
+def _counted(name: str) -> int:
     with open("/proc/meminfo", encoding="ascii") as file:
         lines = dict(line.split(":", 1) for line in file)
-    return int(lines["MemAvailable"].split()[0]) * 1024
+    return int(lines[name].split()[0]) * 1024
 
 
 def _left_of_limit() -> list[int]:

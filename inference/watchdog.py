@@ -7,16 +7,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .machine import free_memory
+from .machine import free_of_machine, least_free
 from .translation import tr
 
 SECONDS = 0.25
 """Between two looks."""
 MAXIMUM_PROCESSES = 256
-LEAST_FREE = 384 << 20
-"""Memory that must stay free for the rest of the machine once a worker has taken as much."""
 LOOKS_AT_LOW_MEMORY = 8
-"""After so many looks at a machine with less than LEAST_FREE a worker is stopped, whoever took the memory."""
+"""After so many looks at a machine with too little free memory a worker is stopped, whoever took the memory."""
 MIB = 1 << 20
 
 
@@ -41,7 +39,7 @@ class Watchdog:
         """
         self._process, self._limit = process, limit
         self._ours = _file(f"/proc/self/fd/{shared}") if shared is not None else None
-        self._low = 0
+        self._least, self._low = least_free(), 0
 
     def look(self) -> Excess | None:
         """What the tree takes too much of; None when all is well."""
@@ -49,12 +47,12 @@ class Watchdog:
         if len(tree) > MAXIMUM_PROCESSES:
             text = tr("it ran {count} processes, and {most} are allowed", count=len(tree), most=MAXIMUM_PROCESSES)
             return Excess(text, is_memory=False)
-        free, files = free_memory(), self._memory_files(tree)
+        free, files = free_of_machine(), self._memory_files(tree)
         taken = files + sum(map(_memory, tree))
-        if taken > self._limit or free < LEAST_FREE < taken:
+        if taken > self._limit or free < self._least < taken:
             taken = files + sum(map(_own_share, tree))  # what processes share was counted several times
-        self._low = self._low + 1 if free < LEAST_FREE else 0
-        if taken > self._limit or free < LEAST_FREE < taken or self._low > LOOKS_AT_LOW_MEMORY:
+        self._low = self._low + 1 if free < self._least else 0
+        if taken > self._limit or free < self._least < taken or self._low > LOOKS_AT_LOW_MEMORY:
             text = tr(
                 "it took {taken} MiB of memory, and {free} MiB were left to the machine", taken=taken // MIB, free=free // MIB
             )
