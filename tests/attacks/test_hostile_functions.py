@@ -56,7 +56,6 @@ def test_reads_secrets_of_the_user(tmp_path, raster, home):
         str(raster),
         "/var/lib",
         "/run",
-        "/home",
     ]
     outcome = attack(tmp_path, raster, f"""
 for place in {places!r}:
