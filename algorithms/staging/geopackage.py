@@ -17,8 +17,6 @@ REFERENCES = (
 )  # fmt: skip
 """Tables of a GeoPackage that describe its layers by their names; the last one is what the others refer to."""
 WITH_CRS = ("gpkg_geometry_columns", "gpkg_contents")
-CRS_COLUMNS = ("srs_name", "srs_id", "organization", "organization_coordsys_id", "definition", "description")
-"""Those that every GeoPackage has; some have more."""
 INDEX_PARTS = ("_node", "_parent", "_rowid")
 """Where SQLite keeps an R-tree."""
 LOCK_SECONDS = 30
@@ -124,8 +122,10 @@ class _Transfer:
 
         Both number their own CRSs from the same number on.
         """
-        columns = ", ".join(CRS_COLUMNS)
-        query = "SELECT " + columns + " FROM {}.gpkg_spatial_ref_sys WHERE srs_id = ?"
+        query = (
+            "SELECT srs_name, srs_id, organization, organization_coordsys_id, definition, description "
+            "FROM {}.gpkg_spatial_ref_sys WHERE srs_id = ?"
+        )
         own = self._run("SELECT srs_id FROM staged.gpkg_contents WHERE lower(table_name) = lower(?)", values=(self._table,))[0][0]
         (wanted,) = self._run(query, "staged", values=(own,))
         known = self._run(query, "main", values=(own,))
@@ -135,8 +135,10 @@ class _Transfer:
         if found := self._run(same, values=(wanted[4], wanted[2])):
             return own, found[0][0]
         number = own if not known else self._run("SELECT max(max(srs_id), 100000) + 1 FROM main.gpkg_spatial_ref_sys")[0][0]
-        places = ", ".join("?" for _ in CRS_COLUMNS)
-        statement = "INSERT INTO main.gpkg_spatial_ref_sys (" + columns + ") VALUES (" + places + ")"
+        statement = (  # by name: some files have more columns
+            "INSERT INTO main.gpkg_spatial_ref_sys "
+            "(srs_name, srs_id, organization, organization_coordsys_id, definition, description) VALUES (?, ?, ?, ?, ?, ?)"
+        )
         self._run(statement, values=(wanted[0], number, *wanted[2:]))
         return own, number
 
