@@ -11,7 +11,6 @@ from .configuration import check_padding
 from .errors import ArgumentValueError, ConfigurationError
 from .feedback import Feedback
 from .fields import find_name
-from .inspection import repeated_keys
 from .plan import InferencePlan
 from .raster_function import FunctionAnswers, RasterFunction
 from .secrets import Secrets
@@ -26,7 +25,7 @@ def agree(
     """Load the package in the first worker and agree on the arguments."""
     feedback.info(tr("Package: {name} ({source}), sha256 {hash}", name=plan.package.definition.name,
                      source=plan.package.source, hash=plan.package.sha256))  # fmt: skip
-    for problem in repeated_keys(plan.package.definition):
+    for problem in plan.package.definition.problems:
         feedback.warning(problem)
     sandbox, interpreter = plan.hosting.sandbox, plan.hosting.interpreter
     feedback.info(tr("Python: {path} {version}, {origin}", path=interpreter.path, version=interpreter.version,

@@ -47,6 +47,14 @@ class ModelDefinition:
         return value
 
     @property
+    def problems(self) -> list[str]:
+        """Sentences about what readers of the file may take for something else."""
+        if not self.repeated:
+            return []
+        names = ", ".join(self.repeated)[:LONGEST_NAME]
+        return [tr("The model definition has {names} more than once; the last one counts.", names=names)]
+
+    @property
     def name(self) -> str:
         """What to call the model."""
         return self.shown("ModelName") or self.path.stem

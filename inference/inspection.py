@@ -9,7 +9,6 @@ from typing import Any
 
 from . import description as descriptions
 from .arguments import ModelArgument
-from .definition import LONGEST_NAME, ModelDefinition
 from .description import Description
 from .environment import Environment, inspect_environment
 from .errors import Cancelled, InferenceError
@@ -189,7 +188,7 @@ def inspect_package(package: Package, find_hosting: Callable[[], Hosting], feedb
             tr("ModelType is '{kind}', which neither detects nor classifies objects, as far as is known.",
                kind=package.definition.model_type)
         )  # fmt: skip
-    problems += repeated_keys(package.definition)
+    problems += package.definition.problems
     problems += [tr("This source file cannot be read: {file}", file=each) for each in found.unread]
     try:
         hosting = find_hosting()
@@ -209,14 +208,6 @@ def inspect_package(package: Package, find_hosting: Callable[[], Hosting], feedb
     if not run_code and inspection.description is None:
         problems.append(tr("The arguments are not known, as the package's code was not run (RUN_CODE is off)."))
     return inspection
-
-
-def repeated_keys(definition: ModelDefinition) -> list[str]:
-    """A sentence about keys that are there more than once, if any are."""
-    if not definition.repeated:
-        return []
-    names = ", ".join(definition.repeated)[:LONGEST_NAME]
-    return [tr("The model definition has {names} more than once; the last one counts.", names=names)]
 
 
 def how_to_install(interpreter: Interpreter, distributions: list[str]) -> str:

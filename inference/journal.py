@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from .blocks import Block
 from .detections import Detections
 from .errors import JournalError
 from .grid import Window
-from .journal_file import FOLDER, is_held, locked
+from .journal_file import FOLDER, discard, is_held, locked
 from .translation import tr
 
 LEAST_FREE = 256 << 20
@@ -69,9 +68,9 @@ class Journal:
         except (OSError, sqlite3.Error) as error:
             raise _problem(error) from error
 
-    def note(self, key: str, value: str) -> None:
-        """Write down a fact about the run."""
-        self._write([(_NOTE, (key, value))])
+    def note(self, facts: Mapping[str, str]) -> None:
+        """Write down facts about the run."""
+        self._write([(_NOTE, fact) for fact in facts.items()])
 
     def noted(self, key: str) -> str | None:
         """A fact that was written down, also by an earlier run."""
@@ -79,9 +78,9 @@ class Journal:
         return str(found[0][0]) if found else None
 
     @property
-    def tally(self) -> str | None:
-        """What was last handed to `add` with a block."""
-        return self.noted(_TALLY)
+    def tally(self) -> str:
+        """What was last handed to `add` with a block; empty when there is none."""
+        return self.noted(_TALLY) or ""
 
     def add(self, block: Block, detections: Detections | None, tally: str) -> None:
         """Write down a finished block in one transaction.
@@ -158,7 +157,7 @@ class Journal:
         self._database = locked(self.folder)
 
     def close(self) -> None:
-        """Close the journal and keep it, unless it holds no finished block."""
+        """Close the journal and keep it, unless it holds no finished block; one that was removed stays so."""
         with contextlib.suppress(JournalError):
             if not self.counts()[0]:
                 self.remove()
@@ -166,14 +165,8 @@ class Journal:
         self._release()
 
     def remove(self) -> None:
-        """Close and delete the journal: moved away under the lock, so that nobody opens what is half deleted."""
-        doomed = cache.unfinished_path(self.folder.parent)
-        try:
-            os.replace(self.folder, doomed)
-        except OSError:  # Windows moves no folder with open files
-            doomed = self.folder
-        self._release()
-        cache.remove(doomed)
+        """Close and delete the journal."""
+        discard(self.folder, self._release)
 
     def _release(self) -> None:
         """Close the file; a query that somebody still holds, such as an error's traceback, would keep it locked."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from . import cache
 
 FOLDER = "journals"
 DATABASE = "journal.sqlite"
@@ -67,6 +69,22 @@ def locked(folder: Path, seconds: float = LOCK_SECONDS) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def discard(folder: Path, release: Callable[[], None]) -> None:
+    """Delete a journal that is locked: moved away under the lock, so that nobody opens what is half deleted.
+
+    Args:
+        folder: Of the journal.
+        release: Gives the lock back.
+    """
+    doomed = cache.unfinished_path(folder.parent)
+    try:
+        os.replace(folder, doomed)
+    except OSError:  # Windows moves no folder with open files
+        doomed = folder
+    release()
+    cache.remove(doomed)
 
 
 def _is_same(file: os.stat_result, path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from . import cache
 from .errors import JournalError
-from .journal_file import FOLDER, NAME, RASTER, TOTAL, facts_of, is_held, locked
+from .journal_file import FOLDER, NAME, RASTER, TOTAL, discard, facts_of, is_held, locked
 from .translation import tr
 
 
@@ -62,19 +61,12 @@ def forget(folder: Path) -> None:
     Raises:
         JournalError: The run is going on.
     """
-    if not folder.exists():
-        return
-    doomed = cache.unfinished_path(folder.parent)
     try:
-        with contextlib.closing(locked(folder, seconds=0)):
-            folder.rename(doomed)  # under the lock: no run can begin with it
-    except sqlite3.OperationalError as error:
+        discard(folder, locked(folder, seconds=0).close)
+    except sqlite3.DatabaseError as error:
         if is_held(error):
             raise JournalError(tr("This run is going on at the moment. Wait for its end, or cancel it.")) from error
-        folder.rename(doomed)
-    except (sqlite3.DatabaseError, OSError):  # damaged, or Windows, which moves no open files
-        folder.rename(doomed)
-    cache.remove(doomed)
+        cache.remove(folder)  # damaged, so no run can begin with it
 
 
 def _kept(folder: Path) -> KeptJournal:

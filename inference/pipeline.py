@@ -238,7 +238,7 @@ class Pipeline:
         text = tr("Out of memory: the run goes on with batch_size {batch} (it was {before}).", batch=batch,
                   before=self._scalars[BATCH_SIZE])  # fmt: skip
         self._feedback.warning(text)
-        self._journal.note(BATCH_SIZE, batch)
+        self._journal.note({BATCH_SIZE: batch})
         self._scalars = {**self._scalars, BATCH_SIZE: batch}
         self._configuration = smaller
         tasks = [*self._lanes.restart_with(self._scalars), *self._ready]

@@ -83,11 +83,16 @@ def begin_or_resume(
                 tr("The earlier blocks were searched on {before}, the others are on {now}; their results may differ slightly.",
                    before=device, now=function.device.name)
             )  # fmt: skip
-        tally.restore(journal.tally or "[0, 0, {}, {}]")
-    facts = {AGREEMENT: agreement, DEVICE: function.device.name, TOTAL: str(total), NAME: plan.package.definition.name,
-             RASTER: plan.source.name}  # fmt: skip
-    for key, value in facts.items():
-        journal.note(key, value)
+        tally.restore(journal.tally)
+    journal.note(
+        {
+            AGREEMENT: agreement,
+            DEVICE: function.device.name,
+            TOTAL: str(total),
+            NAME: plan.package.definition.name,
+            RASTER: plan.source.name,
+        }
+    )
 
 
 def resumed_configuration(

@@ -63,7 +63,6 @@ class InferenceResult:
     seconds: dict[str, float]
     _journal: Journal
     _keep: NDArray[Any]
-    _stack: ExitStack
 
     def detections(self) -> Iterator[Detections]:
         """What stays, block by block in the order of the raster, in map coordinates."""
@@ -77,7 +76,6 @@ class InferenceResult:
 
     def settle(self) -> None:
         """Tell that the output is written and closed: what the run has kept is not needed any more."""
-        self._stack.pop_all()
         self._journal.remove()
 
 
@@ -117,7 +115,6 @@ def run_plan(plan: InferencePlan, feedback: Feedback) -> Iterator[InferenceResul
             seconds,
             journal,
             keep,
-            stack,
         )
 
 

@@ -92,7 +92,9 @@ class Worker:
     _deliver: Callable[[Reply], None] = field(init=False, repr=False)
     _last_lines: deque[str] = field(init=False, repr=False, default_factory=lambda: deque(maxlen=KEPT_LINES))
     _threads: list[threading.Thread] = field(init=False, repr=False, default_factory=list)
-    _expected: int = field(init=False, repr=False, default=1)  # the first answer comes unasked: it is ready
+    # Each is written by one thread alone. The first answer comes unasked: it is ready.
+    _asked: int = field(init=False, repr=False, default=1)
+    _answered: int = field(init=False, repr=False, default=0)
     _excess: Excess | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
@@ -127,7 +129,7 @@ class Worker:
 
     def send(self, message: Message) -> None:
         """Ask for something; a worker that is gone shows by its last Reply."""
-        self._expected += 1
+        self._asked += 1
         try:
             send(cast(BinaryIO, self._process.stdin), message)
         except (OSError, ValueError):
@@ -223,8 +225,8 @@ class Worker:
     def _receive(self) -> None:
         try:
             while (received := receive(cast(BinaryIO, self._process.stdout))) is not None:
-                self._expected -= 1
-                if self._expected < 0:  # a package that forges answers shall not fill our memory with them
+                self._answered += 1
+                if self._answered > self._asked:  # a package that forges answers shall not fill our memory with them
                     raise ProtocolError("an answer without a question")
                 self._deliver(Reply(self, *received))
         except (ProtocolError, OSError, ValueError) as error:

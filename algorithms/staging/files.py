@@ -54,8 +54,8 @@ def replace(target: Path, folder: Path) -> None:
 
 def _flush(path: Path) -> None:
     """Have it on the disk before anything that counts on it."""
-    if os.name == "nt" or (path.is_dir() and path.suffix):
-        return
+    if os.name == "nt":
+        return  # files that are open for reading cannot be flushed there
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -6,7 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from qgis.core import QgsAbstractDatabaseProviderConnection, QgsDataSourceUri, QgsProviderConnectionException, QgsProviderRegistry
+from qgis.core import (
+    QgsAbstractDatabaseProviderConnection,
+    QgsDataSourceUri,
+    QgsProviderConnectionException,
+    QgsProviderRegistry,
+    QgsVectorLayer,
+)
 
 from ...inference.cache import is_abandoned, unfinished_name
 
@@ -40,6 +46,10 @@ class PostgresTable:
     def destination(self) -> str:
         """For Processing."""
         return f"postgres://{self.address}"
+
+    def layer(self) -> QgsVectorLayer:
+        """The table as a layer."""
+        return QgsVectorLayer(self.address, self.name, "postgres")
 
     def staged(self) -> PostgresTable:
         """Another table beside it, with a name of this process."""

@@ -65,7 +65,7 @@ class StagedSink:
         Raises:
             QgsProcessingException: It cannot be made.
         """
-        self.sink = self._made(None, self._layout)
+        self.sink = self._made(self._parameters[self._name], self._layout)
 
     def publish(self, count: int) -> str:  # noqa: ARG002 - what is written directly is not looked at again
         """Close the sink and put the output in its place; gives the layer as Processing names it.
@@ -77,20 +77,25 @@ class StagedSink:
             QgsProcessingException: It could not be done; what was in that place is as it was.
         """
         self._close()
-        return self._staged
+        return self._load_instead(self._staged)
 
     def discard(self) -> None:
         """Remove whatever was not published."""
         self.sink = None
+        layers = self._context.layersToLoadOnCompletion()
+        self._context.setLayersToLoadOnCompletion({key: layers[key] for key in layers if key not in self._keys})
 
-    def _made(self, destination: str | None, layout: Layout) -> QgsFeatureSink:
-        """Make a sink, in another place than the parameter says if one is given."""
+    def _elsewhere(self, destination: str) -> object:
+        """The parameter's value with another destination."""
         value = self._parameters[self._name]
-        if destination is not None and isinstance(value, QgsProcessingOutputLayerDefinition):
-            value = QgsProcessingOutputLayerDefinition(value)
-            value.sink = QgsProperty.fromValue(destination)
-        elif destination is not None:
-            value = destination
+        if not isinstance(value, QgsProcessingOutputLayerDefinition):
+            return destination
+        moved = QgsProcessingOutputLayerDefinition(value)
+        moved.sink = QgsProperty.fromValue(destination)
+        return moved
+
+    def _made(self, value: object, layout: Layout) -> QgsFeatureSink:
+        """Make a sink as a value of the parameter says."""
         before = set(self._context.layersToLoadOnCompletion())
         sink, self._staged = self._algorithm.parameterAsSink(
             {**self._parameters, self._name: value}, self._name, self._context, layout.fields, layout.wkb_type, layout.crs
@@ -119,8 +124,13 @@ class StagedSink:
         for key in self._keys & set(layers):
             layers[destination] = layers.pop(key)
         self._context.setLayersToLoadOnCompletion(layers)
-        self._keys = {destination}
+        self._keys.clear()
         return destination
+
+    def _kept(self, layer: QgsVectorLayer) -> str:
+        """The name by which Processing finds a layer that is no file."""
+        self._context.temporaryLayerStore().addMapLayer(layer)
+        return layer.id()
 
 
 class StagedFile(StagedSink):
@@ -138,7 +148,7 @@ class StagedFile(StagedSink):
         if self._destination.table and self._target.is_file() and not geopackage.is_geopackage(self._target):
             for path in (self._target, *files.beside(self._target)):  # its other layers stay
                 shutil.copy2(path, self._folder / path.name)
-        self.sink = self._made(self._destination.moved(self._folder / self._target.name), self._layout)
+        self.sink = self._made(self._elsewhere(self._destination.moved(self._folder / self._target.name)), self._layout)
 
     def publish(self, count: int) -> str:
         """See StagedSink."""
@@ -175,7 +185,7 @@ class StagedTable(StagedSink):
     def open(self) -> None:
         """See StagedSink."""
         self._table.remove_abandoned()
-        self.sink = self._made(self._beside.destination, self._layout)
+        self.sink = self._made(self._elsewhere(self._beside.destination), self._layout)
 
     def publish(self, count: int) -> str:
         """See StagedSink."""
@@ -187,9 +197,7 @@ class StagedTable(StagedSink):
             self._table.replace_by(self._beside)
         except QgsProviderConnectionException as error:
             raise _unwritten(error) from error
-        layer = QgsVectorLayer(self._table.address, self._table.name, "postgres")
-        self._context.temporaryLayerStore().addMapLayer(layer)
-        return self._load_instead(layer.id())
+        return self._load_instead(self._kept(self._table.layer()))
 
     def discard(self) -> None:
         """See StagedSink."""
@@ -213,12 +221,7 @@ class StagedAddition(StagedSink):
         mapping = QgsRemappingSinkDefinition(self._parameters[self._name].remappingDefinition())
         mapping.setSourceCrs(self._layout.crs)
         layout = Layout(mapping.destinationFields(), mapping.destinationWkbType(), mapping.destinationCrs())
-        plain = {**self._parameters, self._name: str(self._folder / "staged.gpkg")}
-        self._made_sink, self._staged = self._algorithm.parameterAsSink(
-            plain, self._name, self._context, layout.fields, layout.wkb_type, layout.crs
-        )
-        if self._made_sink is None:
-            raise QgsProcessingException(self._algorithm.invalidSinkError(self._parameters, self._name))
+        self._made_sink = self._made(str(self._folder / "staged.gpkg"), layout)
         self.sink = QgsRemappingProxyFeatureSink(mapping, self._made_sink)
         expressions = self._context.expressionContext()
         expressions.setFields(self._layout.fields)
@@ -234,8 +237,12 @@ class StagedAddition(StagedSink):
         folder = self._folder / "copy"
         folder.mkdir()
         append(QgsVectorLayer(self._staged, "staged", "ogr"), target, self._destination.file, folder)
-        self._context.temporaryLayerStore().addMapLayer(target)
-        return self._load_instead(target.id())
+        destination, value = self._kept(target), self._parameters[self._name]
+        if value.destinationProject is not None:
+            name = value.destinationName or target.name()
+            details = QgsProcessingContext.LayerDetails(name, value.destinationProject, self._name)
+            self._context.addLayerToLoadOnCompletion(destination, details)
+        return destination
 
     def discard(self) -> None:
         """See StagedSink."""
@@ -245,7 +252,7 @@ class StagedAddition(StagedSink):
 
     def _target(self) -> QgsVectorLayer:
         if self._table is not None:
-            return QgsVectorLayer(self._table.address, self._table.name, "postgres")
+            return self._table.layer()
         table = f"|layername={self._destination.table}" if self._destination.table else ""
         return QgsVectorLayer(f"{self._destination.file}{table}", self._destination.table, "ogr")
 

@@ -42,8 +42,7 @@ def kept(plugin):
     folders = []
     for raster, fingerprint in (("orthophoto_2024.tif", "a" * 64), ("orthophoto_2025.tif", "b" * 64)):
         journal = Journal(fingerprint)
-        for key, value in ((NAME, "Tree crowns"), (RASTER, raster), (TOTAL, "1200")):
-            journal.note(key, value)
+        journal.note({NAME: "Tree crowns", RASTER: raster, TOTAL: "1200"})
         journal.add(Block(Window(0, 0, 10, 10), 0), None, "[0, 0, {}, {}]")
         folders.append(journal.folder)
         journal.close()
