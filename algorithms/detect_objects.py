@@ -9,7 +9,6 @@ from typing import Any
 
 from qgis.core import (
     Qgis,
-    QgsCoordinateReferenceSystem,
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
@@ -24,21 +23,21 @@ from ..inference.arguments import parse_values
 from ..inference.classes import parse_classes
 from ..inference.errors import InferenceError
 from ..inference.feedback import stop_if_canceled
-from ..inference.grid import Window
 from ..inference.package import open_package
 from ..inference.plan import InferencePlan, SuppressionPlan
 from ..inference.translation import tr
 from . import consent, settings
 from . import parameters as shared
+from .area import Area
 from .failure import check_number, reported
 from .finishing import Finishing
-from .output import STOCK_FIELDS, WKB_TYPES, fields_for, qgis_fields, why_not_writable, write
-from .provenance import provenance_of
-from .raster_input import RasterInput, evaluated, raster_from_value
+from .items import opened
+from .output import STOCK_FIELDS, WKB_TYPES, qgis_fields, why_not_writable
+from .rasters.from_value import evaluated, raster_from_value
+from .rasters.raster_input import RasterInput, Wish
 from .secret_values import resolved
-from .staging.destination import Destination
-from .staging.staged_sink import Layout, staged_sink
 from .task import InferenceTask, TaskFeedback, interruptible
+from .writing import written
 
 POLYGON = 4
 ICON = Path(__file__).parent.parent / "resources" / "icons" / "detect_objects.svg"
@@ -55,8 +54,13 @@ class DetectObjects(QgsProcessingAlgorithm):
     CLASS_FIELD = "CLASS_FIELD"
     CLASSES = "CLASSES"
     MAX_OVERLAP = "MAX_OVERLAP"
+    PROCESSING_MODE = "PROCESSING_MODE"
     EXTENT = "EXTENT"
+    MASK = "MASK"
     CELL_SIZE = "CELL_SIZE"
+    UNSCALE = "UNSCALE"
+    MAX_MISSING = "MAX_MISSING"
+    AUTHCFG = "AUTHCFG"
     PROCESSOR = "PROCESSOR"
     RESTART = "RESTART"
     OUTPUT = "OUTPUT"
@@ -64,9 +68,7 @@ class DetectObjects(QgsProcessingAlgorithm):
 
     def __init__(self) -> None:
         super().__init__()
-        self._raster = RasterInput("", QgsCoordinateReferenceSystem())
-        self._cell_size: float | None = None
-        self._extent: tuple[float, float, float, float] | None = None
+        self._rasters: RasterInput | None = None
         self._finishing: tuple[Finishing, str] | None = None
 
     def createInstance(self) -> DetectObjects:
@@ -114,8 +116,13 @@ class DetectObjects(QgsProcessingAlgorithm):
             shared.class_field(self.CLASS_FIELD),
             shared.maximum_overlap(self.MAX_OVERLAP),
             shared.classes(self.CLASSES, self.MODEL),
+            shared.processing_mode(self.PROCESSING_MODE),
             shared.extent(self.EXTENT),
+            shared.mask(self.MASK),
             shared.cell_size(self.CELL_SIZE, self.INPUT),
+            shared.unscale(self.UNSCALE),
+            shared.maximum_missing(self.MAX_MISSING),
+            shared.authentication(self.AUTHCFG),
             shared.processor(self.PROCESSOR),
             shared.restart(self.RESTART),
         ):
@@ -141,7 +148,7 @@ class DetectObjects(QgsProcessingAlgorithm):
 
         INPUT takes more than its stock type would accept.
         """
-        raster_from_value(parameters.get(self.INPUT), context)
+        self._raster_input(parameters, context)
         model = self.parameterAsFile(parameters, self.MODEL, context)
         if not model or not Path(model).expanduser().exists():
             raise QgsProcessingException(
@@ -149,7 +156,8 @@ class DetectObjects(QgsProcessingAlgorithm):
                    path=model or tr("(none)"))
             )  # fmt: skip
         parse_values(evaluated(parameters.get(self.ARGUMENTS), context))
-        for name, low, high in ((self.MAX_OVERLAP, 0.0, 1.0), (self.CELL_SIZE, 0.0, math.inf)):
+        ranges = ((self.MAX_OVERLAP, 0.0, 1.0), (self.CELL_SIZE, 0.0, math.inf), (self.MAX_MISSING, 0.0, 100.0))
+        for name, low, high in ranges:
             check_number(self.parameterDefinition(name), low, high, evaluated(parameters.get(name), context))
         for definition in self.parameterDefinitions():
             value = parameters.get(definition.name())
@@ -162,6 +170,9 @@ class DetectObjects(QgsProcessingAlgorithm):
             if reason := why_not_writable(parameters.get(name)):
                 raise QgsProcessingException(reason)
 
+    def _raster_input(self, parameters: dict[str, Any], context: QgsProcessingContext) -> RasterInput:
+        return raster_from_value(parameters.get(self.INPUT), context, self.parameterAsString(parameters, self.AUTHCFG, context))
+
     def sinkProperties(
         self, sink: str, parameters: dict[str, Any], context: QgsProcessingContext, source: dict[str, Any]
     ) -> QgsProcessingAlgorithm.VectorProperties:
@@ -173,28 +184,22 @@ class DetectObjects(QgsProcessingAlgorithm):
             properties.fields = qgis_fields(fields)
             properties.wkbType = WKB_TYPES[known.geometry_type or POLYGON] if known else Qgis.WkbType.Polygon
             try:
-                properties.crs = raster_from_value(parameters.get(self.INPUT), context).crs
+                properties.crs = self._raster_input(parameters, context).crs
             except InferenceError:
                 pass  # no raster is chosen yet
             properties.availability = Qgis.ProcessingPropertyAvailability.Available
         return properties
 
     def prepareAlgorithm(
-        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback  # noqa: ARG002
     ) -> bool:
-        """Resolve layers and extents, which only the main thread may do."""
+        """Resolve layers, which only the main thread may do."""
         try:
             self._check(parameters, context)
-            self._raster = raster_from_value(parameters.get(self.INPUT), context)
+            self._rasters = self._raster_input(parameters, context)
+            self._area = Area.of(self, parameters, self.EXTENT, self.MASK, context)
         except InferenceError as error:
             raise QgsProcessingException(str(error)) from error
-        if not self._raster.crs.isValid():
-            feedback.pushWarning(tr("The raster has no CRS, so the detections have none either."))
-        cell_size = self.parameterAsDouble(parameters, self.CELL_SIZE, context)
-        self._cell_size = cell_size if cell_size > 0 else None
-        rectangle = self.parameterAsExtent(parameters, self.EXTENT, context, self._raster.crs)
-        if not rectangle.isNull():
-            self._extent = (rectangle.xMinimum(), rectangle.yMinimum(), rectangle.xMaximum(), rectangle.yMaximum())
         return True
 
     def processAlgorithm(
@@ -209,7 +214,10 @@ class DetectObjects(QgsProcessingAlgorithm):
                 task.run()
                 if task.error is not None:
                     raise task.error
-                return self._write(plan, task, parameters, context)
+                confidence = self.parameterAsString(parameters, self.CONFIDENCE_FIELD, context) or "Confidence"
+                finishing, results = written(self, parameters, context, plan, task, self._rasters.address, confidence)
+                self._finishing = finishing, results[self.OUTPUT]
+                return results
             except QgsProcessingException:
                 raise
             except Exception as error:
@@ -218,9 +226,6 @@ class DetectObjects(QgsProcessingAlgorithm):
     def _plan(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback, stack: ExitStack
     ) -> InferencePlan:
-        source = self._raster.source(self._cell_size)
-        stack.callback(source.close)
-        extent: Window = source.grid.window if self._extent is None else source.grid.window_of_extent(self._extent)
         suppression = None
         if self.parameterAsBoolean(parameters, self.NMS, context):
             suppression = SuppressionPlan(
@@ -232,70 +237,23 @@ class DetectObjects(QgsProcessingAlgorithm):
         package = open_package(self.parameterAsFile(parameters, self.MODEL, context), lambda: stop_if_canceled(told))
         hosting = settings.hosting(self.parameterAsEnumString(parameters, self.PROCESSOR, context), options)
         values, secrets = resolved(parse_values(evaluated(parameters.get(self.ARGUMENTS), context)))
+        cell_size = self.parameterAsDouble(parameters, self.CELL_SIZE, context)
+        separately = self.parameterAsEnumString(parameters, self.PROCESSING_MODE, context) == shared.SEPARATELY
+        unscale = self.parameterAsBoolean(parameters, self.UNSCALE, context)
+        wish = Wish(told, cell_size if cell_size > 0 else None, self._area.bounds_in, separately, unscale)
         return InferencePlan(
             package=package,
             values=values,
             secrets=secrets,
-            source=source,
-            extent=extent,
+            items=opened(self._rasters, wish, self._area, stack),
             hosting=consent.allowed(package, hosting, told),
-            region=self._extent,
             suppression=suppression,
             classes=parse_classes(evaluated(parameters.get(self.CLASSES), context)),
             workers=options.workers or None,
             restart=self.parameterAsBoolean(parameters, self.RESTART, context),
+            names_items=separately,
+            max_missing=self.parameterAsDouble(parameters, self.MAX_MISSING, context) / 100,
         )
-
-    def _write(
-        self,
-        plan: InferencePlan,
-        task: InferenceTask,
-        parameters: dict[str, Any],
-        context: QgsProcessingContext,
-    ) -> dict[str, Any]:
-        """Write what stays; what was in that place before is replaced when all is there, and not before."""
-        result = task.result
-        if result is None:
-            raise QgsProcessingException(tr("The run ended without a result."))
-        held = fields_for(parameters.get(self.OUTPUT), result.fields)
-        fields = qgis_fields(held)
-        # Without this, attributes arrive as NULL when results are appended to an existing layer.
-        expressions = context.expressionContext()
-        expressions.setFields(fields)
-        context.setExpressionContext(expressions)
-        confidence = self.parameterAsString(parameters, self.CONFIDENCE_FIELD, context) or "Confidence"
-        layout = Layout(fields, WKB_TYPES[result.geometry_type], self._raster.crs)
-        with staged_sink(self, parameters, self.OUTPUT, context, layout) as staged:
-            occurring = write(staged.sink, held, result.detections(), confidence, task.stop_writing_if_canceled)
-            finishing = Finishing(
-                plan.package.definition,
-                provenance_of(plan, result, self._raster),
-                confidence,
-                occurring,
-                Destination.of(parameters.get(self.OUTPUT)).appends,
-                self.parameterDefinition(self.OUTPUT).description(),
-            )
-            report = self._report(plan, task, finishing, parameters, context)
-            # Nothing may come between these two: a run that is cut there is written once more, and appends twice.
-            destination = staged.publish(result.count)
-            task.settle()
-        self._finishing = finishing, destination
-        return {self.OUTPUT: destination, **report}
-
-    def _report(
-        self,
-        plan: InferencePlan,
-        task: InferenceTask,
-        finishing: Finishing,
-        parameters: dict[str, Any],
-        context: QgsProcessingContext,
-    ) -> dict[str, Any]:
-        path = self.parameterAsFileOutput(parameters, self.REPORT, context)
-        if not path or task.result is None:
-            return {}
-        from .report import write_report
-
-        return {self.REPORT: path} if write_report(path, plan, task.result, finishing, task.feedback) else {}
 
     def postProcessAlgorithm(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
         """Style the layer; runs in the main thread, when the output is closed."""

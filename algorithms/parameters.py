@@ -6,11 +6,13 @@ from pathlib import Path
 
 from qgis.core import (
     Qgis,
+    QgsProcessingParameterAuthConfig,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterDistance,
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFile,
     QgsProcessingParameterFileDestination,
     QgsProcessingParameterNumber,
@@ -29,10 +31,21 @@ CLASSES_WIDGET = "dlpk:classes"
 """Widget type of CLASSES."""
 
 
+MOSAICKED, SEPARATELY = "PROCESS_AS_MOSAICKED_IMAGE", "PROCESS_ITEMS_SEPARATELY"
+"""What to do with several rasters, as ArcGIS calls it."""
+RASTER_WIDGET = "dlpk:raster"
+"""Widget type of INPUT."""
+
+
 def raster(name: str) -> QgsProcessingParameterDefinition:
     """The raster; algorithms check its value themselves, as they take more than the stock type does."""
     parameter = QgsProcessingParameterRasterLayer(name, tr("Input raster"))
-    parameter.setHelp(tr("The raster in which to look for objects: a layer of the project, or a file."))
+    parameter.setMetadata({"widget_wrapper": {"widget_type": RASTER_WIDGET}})
+    parameter.setHelp(
+        tr("The raster in which to look for objects: a layer of the project of any kind, a file, a folder or an archive of "
+           "images, several of them, a VRT, a tile index, a STAC file, or an address: of a file (https, s3), an ArcGIS "
+           "ImageServer or MapServer, tiles (…/{{z}}/{{x}}/{{y}}.png), WMS or WMTS.")
+    )  # fmt: skip
     return parameter
 
 
@@ -106,6 +119,61 @@ def maximum_overlap(name: str) -> QgsProcessingParameterDefinition:
            "of their union, 0 to 1.")
     )  # fmt: skip
     return parameter
+
+
+def processing_mode(name: str) -> QgsProcessingParameterDefinition:
+    """One mosaic, or each raster by itself."""
+    parameter = QgsProcessingParameterEnum(
+        name, tr("Processing mode"), [MOSAICKED, SEPARATELY], defaultValue=MOSAICKED, usesStaticStrings=True
+    )
+    parameter.setHelp(
+        tr("What to do with several rasters, as in a folder or a VRT. PROCESS_AS_MOSAICKED_IMAGE: they are searched as one "
+           "image, the first one on top. PROCESS_ITEMS_SEPARATELY: each is searched by itself, and the field Image tells its "
+           "name.")
+    )  # fmt: skip
+    return advanced(parameter)
+
+
+def mask(name: str) -> QgsProcessingParameterDefinition:
+    """Polygons inside of which to search."""
+    types = [int(Qgis.ProcessingSourceType.VectorPolygon)]
+    parameter = QgsProcessingParameterFeatureSource(name, tr("Mask"), types, optional=True)
+    parameter.setHelp(
+        tr("Only what lies inside these polygons is searched, in any CRS. What is outside is not even read; an object counts "
+           "when its middle is inside.")
+    )  # fmt: skip
+    return advanced(parameter)
+
+
+def unscale(name: str) -> QgsProcessingParameterDefinition:
+    """Whether bands are physical values."""
+    parameter = QgsProcessingParameterBoolean(name, tr("Apply scale and offset of the bands"), False)
+    parameter.setHelp(
+        tr("Some rasters store numbers that become physical values, such as reflectance, by a scale and an offset. Switched "
+           "on, the model gets these values, as 32-bit floating point numbers; off, the numbers as they are stored.")
+    )  # fmt: skip
+    return advanced(parameter)
+
+
+def maximum_missing(name: str) -> QgsProcessingParameterDefinition:
+    """What may be missing."""
+    number = Qgis.ProcessingNumberParameterType.Double
+    parameter = QgsProcessingParameterNumber(name, tr("Maximum missing, in percent"), number, 0.0, False, 0.0, 100.0)
+    parameter.setHelp(
+        tr("Tiles that a server has not, and blocks that cannot be read after several attempts, stop the run, as objects in "
+           "them would be missed. Up to this share of the pixels, the run goes on and says what is missing.")
+    )  # fmt: skip
+    return advanced(parameter)
+
+
+def authentication(name: str) -> QgsProcessingParameterDefinition:
+    """Who asks servers."""
+    parameter = QgsProcessingParameterAuthConfig(name, tr("Authentication"), optional=True)
+    parameter.setHelp(
+        tr("Authentication configuration of QGIS for the addresses of the raster and of the package. Layers of the project use "
+           "their own.")
+    )  # fmt: skip
+    return advanced(parameter)
 
 
 def extent(name: str) -> QgsProcessingParameterDefinition:

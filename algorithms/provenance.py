@@ -14,7 +14,7 @@ from qgis.core import QgsLayerMetadata, QgsUnitTypes, QgsVectorLayer
 from ..inference.plan import InferencePlan
 from ..inference.secrets import Secrets, without_credentials
 from ..inference.translation import tr
-from .raster_input import RasterInput
+from .rasters.raster_input import crs_of
 
 if TYPE_CHECKING:
     from ..inference.run import InferenceResult
@@ -57,16 +57,17 @@ class Provenance:
         ]  # fmt: skip
 
 
-def provenance_of(plan: InferencePlan, result: InferenceResult, raster: RasterInput) -> Provenance:
+def provenance_of(plan: InferencePlan, result: InferenceResult, raster: str) -> Provenance:
     """Where the result of a run comes from."""
-    sides = [f"{side:.6g}" for side in plan.source.grid.affine.cell_size]
-    unit = QgsUnitTypes.toAbbreviatedString(raster.crs.mapUnits()) if raster.crs.isValid() else tr("pixels")
+    sides = [f"{side:.6g}" for side in plan.items[0].source.grid.affine.cell_size]
+    crs = crs_of(plan.crs)
+    unit = QgsUnitTypes.toAbbreviatedString(crs.mapUnits()) if crs.isValid() else tr("pixels")
     return Provenance(
         package=plan.package.definition.name,
         source=str(plan.package.source),
         sha256=plan.package.sha256,
         arguments=Secrets(result.values, plan.secrets).shown(result.values),
-        raster=raster.path,
+        raster=raster,
         cell_size=" × ".join(dict.fromkeys(sides)) + f" {unit}",
         device=result.device.name,
         moment=datetime.now(timezone.utc),

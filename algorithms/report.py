@@ -17,7 +17,7 @@ from ..inference.findings import Example, Findings
 from ..inference.grid import Window
 from ..inference.pictures import Photographer, Picture
 from ..inference.plan import InferencePlan
-from ..inference.raster import RasterSource
+from ..inference.rasters.source import RasterSource
 from ..inference.run import InferenceResult
 from ..inference.translation import tr
 from .finishing import Finishing
@@ -194,8 +194,8 @@ def write_report(path: str, plan: InferencePlan, result: InferenceResult, finish
             plan.package.definition.classes,
             result.seconds,
             feedback.warnings,
-            plan.source,
-            plan.extent,
+            plan.items[0].source,
+            plan.items[0].extent,
             result.bands,
         )
         Path(path).write_text(report.html(), encoding="utf-8", errors="replace")

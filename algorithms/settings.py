@@ -18,6 +18,8 @@ GROUP = "deep_learning_packages"
 PROCESSORS = ["AUTO", "CPU", "GPU"]
 SANDBOX_VARIABLE = "DLPK_SANDBOX"
 """Environment variable that counts more than the option of that name."""
+USUAL_REQUESTS = 40
+"""Requests a second that a server gets: about what somebody causes who moves a map."""
 SANDBOXES = ["auto", "required", "off"]
 
 
@@ -31,6 +33,7 @@ class Options:
         workers: Inference processes; 0 for one a GPU, or one on the CPU.
         cache: Folder of unpacked packages and journals; empty for the platform's.
         sandbox: auto (where there is one), required (else nothing runs) or off.
+        requests: That a server gets a second at most; 0 for any number.
     """
 
     python: str = ""
@@ -38,6 +41,7 @@ class Options:
     workers: int = 0
     cache: str = ""
     sandbox: str = "auto"
+    requests: int = USUAL_REQUESTS
 
 
 def load() -> Options:
@@ -46,11 +50,13 @@ def load() -> Options:
     processor = str(settings.value(f"{GROUP}/processor", "AUTO"))
     workers = str(settings.value(f"{GROUP}/workers", "0"))
     sandbox = str(settings.value(f"{GROUP}/sandbox", "auto"))
+    requests = str(settings.value(f"{GROUP}/requests", USUAL_REQUESTS))
     return Options(
         python=str(settings.value(f"{GROUP}/python", "") or ""),
         processor=processor if processor in PROCESSORS else "AUTO",
         workers=int(workers) if workers.isdigit() else 0,
         cache=str(settings.value(f"{GROUP}/cache", "") or ""),
+        requests=int(requests) if requests.isdigit() else USUAL_REQUESTS,
         sandbox=sandbox if sandbox in SANDBOXES else "required",  # what is not understood must not open the door
     )
 
@@ -58,7 +64,7 @@ def load() -> Options:
 def save(options: Options) -> None:
     """Write the options down and use them from now on."""
     settings = QgsSettings()
-    for name in ("python", "processor", "workers", "cache", "sandbox"):
+    for name in ("python", "processor", "workers", "cache", "sandbox", "requests"):
         settings.setValue(f"{GROUP}/{name}", getattr(options, name))
     set_default(options.cache)
 

@@ -21,11 +21,12 @@ from deep_learning_packages.inference.blocks import Block, BlockGrid  # noqa: E4
 from deep_learning_packages.inference.configuration import Configuration  # noqa: E402
 from deep_learning_packages.inference.feedback import LogFeedback  # noqa: E402
 from deep_learning_packages.inference.interpreter import find_interpreter  # noqa: E402
+from deep_learning_packages.inference.item import Item  # noqa: E402
 from deep_learning_packages.inference.package import open_package  # noqa: E402
 from deep_learning_packages.inference.pipeline import Statistics  # noqa: E402
 from deep_learning_packages.inference.plan import InferencePlan  # noqa: E402
-from deep_learning_packages.inference.raster import RasterSource  # noqa: E402
 from deep_learning_packages.inference.raster_function import Hosting  # noqa: E402
+from deep_learning_packages.inference.rasters.source import RasterSource  # noqa: E402
 from deep_learning_packages.inference.sandbox import find_sandbox  # noqa: E402
 
 PACKAGES = Path(__file__).parent / "packages"
@@ -54,7 +55,12 @@ def run_pipeline(
 
     hosting = Hosting(find_interpreter(), find_sandbox())
     plan = InferencePlan(
-        open_package(package), parse_values(arguments), source, source.grid.window, hosting, workers=workers, restart=True
+        open_package(package),
+        parse_values(arguments),
+        (Item(source, source.grid.window),),
+        hosting,
+        workers=workers,
+        restart=True,
     )
     feedback = Collector()
     with run_plan(plan, feedback) as result:
@@ -86,7 +92,7 @@ class DirectFunction:
 
     def read(self, source: RasterSource, block: Block) -> np.ndarray:
         """The pixels of a block."""
-        bands = self.configuration.band_indices(source.grid.band_names)
+        bands = self.configuration.band_indices(source.grid)
         window = block.window
         out = np.empty((len(bands), window.height, window.width), source.grid.dtype)
         source.read(window, bands, out, np.empty((source.mask_bands(bands), window.height, window.width), np.uint8))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from common import SAMPLE, DirectFunction, mirrored_raster, run_pipeline
-from deep_learning_packages.inference.gdal_raster import GdalRaster
+from deep_learning_packages.inference.rasters.gdal_raster import GdalRaster
 
 PACKAGE = SAMPLE / "tree_crowns.dlpk"
 

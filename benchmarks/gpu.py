@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from common import PACKAGES, DirectFunction, median, run_pipeline, write_results
 from deep_learning_packages.inference.grid import Affine, Grid, Window
-from deep_learning_packages.inference.raster import Validity
+from deep_learning_packages.inference.rasters.source import Validity
 
 PACKAGE = PACKAGES / "resnet50"
 PRELOADED = 24  # blocks, used again and again

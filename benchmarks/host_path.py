@@ -10,7 +10,7 @@ import threading
 import time
 
 from common import PACKAGES, DirectFunction, mirrored_raster, peak_mebibytes, run_pipeline
-from deep_learning_packages.inference.gdal_raster import GdalRaster
+from deep_learning_packages.inference.rasters.gdal_raster import GdalRaster
 from osgeo import gdal
 
 READERS = 2

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 from common import PACKAGES, Collector
-from deep_learning_packages.inference.gdal_raster import GdalRaster
 from deep_learning_packages.inference.interpreter import find_interpreter
+from deep_learning_packages.inference.item import Item
 from deep_learning_packages.inference.package import open_package
 from deep_learning_packages.inference.plan import InferencePlan
 from deep_learning_packages.inference.raster_function import Hosting
+from deep_learning_packages.inference.rasters.gdal_raster import GdalRaster
 from deep_learning_packages.inference.run import run_plan
 from deep_learning_packages.inference.sandbox import find_sandbox
 from osgeo import gdal
@@ -75,7 +76,7 @@ def main() -> None:
         source, watch = GdalRaster(path), Watch()
         hosting = Hosting(find_interpreter(), find_sandbox())
         plan = InferencePlan(
-            open_package(PACKAGES / "null"), {"tile": str(SIDE), "padding": "0"}, source, source.grid.window, hosting
+            open_package(PACKAGES / "null"), {"tile": str(SIDE), "padding": "0"}, (Item(source, source.grid.window),), hosting
         )
         with run_plan(plan, watch) as result:
             print(f"{result.statistics.blocks} blocks in {result.statistics.seconds:.1f} s")

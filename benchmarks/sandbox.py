@@ -9,11 +9,12 @@ import statistics
 import time
 
 from common import PACKAGES, Collector, mirrored_raster
-from deep_learning_packages.inference.gdal_raster import GdalRaster
 from deep_learning_packages.inference.interpreter import find_interpreter
+from deep_learning_packages.inference.item import Item
 from deep_learning_packages.inference.package import open_package
 from deep_learning_packages.inference.plan import InferencePlan
 from deep_learning_packages.inference.raster_function import Hosting
+from deep_learning_packages.inference.rasters.gdal_raster import GdalRaster
 from deep_learning_packages.inference.run import run_plan
 from deep_learning_packages.inference.sandbox import Sandbox, find_sandbox
 from deep_learning_packages.inference.worker import Worker
@@ -38,7 +39,7 @@ def block(sandbox: Sandbox) -> float:
     """Seconds for a block of a function that does nothing."""
     source = GdalRaster(str(mirrored_raster(SIZE)))
     hosting = Hosting(find_interpreter(), sandbox)
-    plan = InferencePlan(open_package(PACKAGES / "null"), BLOCK, source, source.grid.window, hosting, restart=True)
+    plan = InferencePlan(open_package(PACKAGES / "null"), BLOCK, (Item(source, source.grid.window),), hosting, restart=True)
     with run_plan(plan, Collector()) as result:
         result.settle()
     source.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,10 +20,12 @@ class Block:
     Attributes:
         core: Pixels of the grid that this block answers for; may reach beyond the raster.
         padding: Pixels that the function sees beyond the core, on each side.
+        item: The raster that it is a part of, by its place among those of the run.
     """
 
     core: Window
     padding: int
+    item: int = 0
 
     @property
     def window(self) -> Window:
@@ -33,9 +36,9 @@ class Block:
         )
 
     @property
-    def key(self) -> tuple[int, int]:
-        """What tells blocks apart and orders them: row and column of the first pixel of the core."""
-        return self.core.row, self.core.column
+    def key(self) -> tuple[int, int, int]:
+        """What tells blocks apart and orders them: the item, and row and column of the first pixel of the core."""
+        return self.item, self.core.row, self.core.column
 
     def split(self, configuration: Configuration, extent: Window) -> list[Block]:
         """The same pixels as smaller blocks; those beyond the extent are left out.
@@ -47,7 +50,7 @@ class Block:
         rows = range(self.core.row, self.core.row + self.core.height, configuration.height)
         columns = range(self.core.column, self.core.column + self.core.width, configuration.width)
         cores = [Window(column, row, configuration.width, configuration.height) for row in rows for column in columns]
-        return [Block(core, configuration.padding) for core in cores if core.intersection(extent)]
+        return [Block(core, configuration.padding, self.item) for core in cores if core.intersection(extent)]
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class BlockGrid:
 
     extent: Window
     configuration: Configuration
+    item: int = 0
 
     @property
     def columns(self) -> int:
@@ -79,7 +83,38 @@ class BlockGrid:
                   for row in range(band, min(band + BAND, self.rows)))  # fmt: skip
         for row, column in places:
             core = Window(self.extent.column + column * width, self.extent.row + row * height, width, height)
-            yield Block(core, self.configuration.padding)
+            yield Block(core, self.configuration.padding, self.item)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks of all rasters of a run, one raster after another.
+
+    Attributes:
+        extents: The pixels to search of each raster.
+        configuration: How blocks are cut.
+    """
+
+    extents: tuple[Window, ...]
+    configuration: Configuration
+
+    def __len__(self) -> int:
+        return sum(map(len, self._grids()))
+
+    def __iter__(self) -> Iterator[Block]:
+        return itertools.chain.from_iterable(self._grids())
+
+    def inside(self, block: Block) -> Window:
+        """The pixels of a block's core that are to be searched."""
+        within = block.core.intersection(self.extents[block.item])
+        return within or Window(block.core.column, block.core.row, 0, 0)
+
+    def split(self, block: Block, configuration: Configuration) -> list[Block]:
+        """The same pixels as smaller blocks (see Block.split)."""
+        return block.split(configuration, self.extents[block.item])
+
+    def _grids(self) -> Iterator[BlockGrid]:
+        return (BlockGrid(extent, self.configuration, item) for item, extent in enumerate(self.extents))
 
 
 def divides(smaller: Configuration, larger: Configuration) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import ConfigurationError
+from .grid import Grid
+from .rasters.bands import band_key
 from .translation import tr
 
 
@@ -49,22 +51,20 @@ class Configuration:
         bands = answer.get("extractBands", definition.get("ExtractBands"))
         return cls(width, height, padding, _bands(bands), _range(answer.get("dataRange")))
 
-    def band_indices(self, names: tuple[str, ...]) -> tuple[int, ...]:
-        """The bands to read, counted from 0.
-
-        Args:
-            names: The names of the raster's bands; their number is the number of bands.
+    def band_indices(self, grid: Grid) -> tuple[int, ...]:
+        """The bands to read, counted from 0; all but the one that only tells how opaque the others are, unless it is asked for.
 
         Raises:
             ConfigurationError: The raster lacks a band.
         """
+        names = grid.band_names
         if self.bands is None:
-            return tuple(range(len(names)))
-        known = {name.casefold(): index for index, name in reversed(list(enumerate(names))) if name}
+            return tuple(band for band in range(len(names)) if band != grid.alpha or len(names) == 1)
+        known = {band_key(name): index for index, name in reversed(list(enumerate(names))) if name}
         return tuple(self._band_index(band, names, known) for band in self.bands)
 
     def _band_index(self, band: int | str, names: tuple[str, ...], known: dict[str, int]) -> int:
-        index = band if isinstance(band, int) else known.get(band.casefold(), -1)
+        index = band if isinstance(band, int) else known.get(band_key(band), -1)
         if 0 <= index < len(names):
             return index
         wanted = tr("band {number}", number=band + 1) if isinstance(band, int) else tr("a band named '{name}'", name=band)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from .grid import Affine, Window
+from .grid import Window
+
+
+class Transformation(Protocol):
+    """Turns coordinates (n, 2) into others."""
+
+    def apply(self, points: NDArray[Any]) -> NDArray[Any]:
+        """The coordinates in the other system."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,12 @@ def inside(detections: Detections, left: float, low: float, right: float, high: 
     return np.asarray(within)
 
 
-def georeferenced(detections: Detections, affine: Affine) -> Detections:
-    """Turn pixels of the grid into map coordinates by the full affine."""
-    return replace(detections, geometries=shapely.transform(detections.geometries, affine.apply))
+def within(detections: Detections, mask: Any) -> NDArray[Any]:  # noqa: ANN401 - shapely has no type stubs
+    """Which detections have their inner point in a geometry; those count whole."""
+    points = shapely.get_coordinates(shapely.point_on_surface(detections.geometries))
+    return np.asarray(shapely.contains_xy(mask, points[:, 0], points[:, 1]))
+
+
+def georeferenced(detections: Detections, transformation: Transformation) -> Detections:
+    """Turn pixels of the grid into map coordinates by the full affine, or map coordinates into those of another CRS."""
+    return replace(detections, geometries=shapely.transform(detections.geometries, transformation.apply))

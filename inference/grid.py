@@ -14,6 +14,8 @@ from .translation import tr
 
 ROUNDING = 1e-6
 """Pixels by which an edge may miss a pixel border through rounding."""
+Bounds = tuple[float, float, float, float]
+"""x minimum, y minimum, x maximum, y maximum in map units."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class Window:
         right = min(self.column + self.width, other.column + other.width)
         bottom = min(self.row + self.height, other.row + other.height)
         return Window(left, top, right - left, bottom - top) if right > left and bottom > top else None
+
+    @property
+    def pixels(self) -> int:
+        """How many there are."""
+        return self.width * self.height
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class Grid:
         crs: WKT; empty when unknown.
         dtype: numpy's name of the pixel type.
         band_names: One a band; empty text where a band has no name.
+        alpha: Which band (from 0) tells how opaque the others are, so that models do not get it unless they ask for it.
     """
 
     width: int
@@ -90,14 +98,22 @@ class Grid:
     crs: str
     dtype: str
     band_names: tuple[str, ...]
+    alpha: int | None = None
 
     @property
     def window(self) -> Window:
         """All pixels."""
         return Window(0, 0, self.width, self.height)
 
-    def window_of_extent(self, extent: tuple[float, float, float, float]) -> Window:
-        """The pixels that an extent touches (x minimum, y minimum, x maximum, y maximum, in the raster's CRS).
+    def bounds_of(self, window: Window) -> Bounds:
+        """The map rectangle around the pixels of a window."""
+        right, bottom = window.column + window.width, window.row + window.height
+        corners = [(window.column, window.row), (right, window.row), (right, bottom), (window.column, bottom)]
+        mapped = self.affine.apply(np.array(corners, float))
+        return (*mapped.min(axis=0).tolist(), *mapped.max(axis=0).tolist())
+
+    def window_of_extent(self, extent: Bounds) -> Window:
+        """The pixels that an extent touches, in the raster's CRS.
 
         Raises:
             RasterError: It touches none.

@@ -25,8 +25,10 @@ from .translation import tr
 LEAST_FREE = 256 << 20
 LEAST_FREE_SHARE = 20
 """A run stops before the disk of the journal has less room than this, or than this fraction of a small disk."""
-_INSERT = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_DETECTIONS = "SELECT lengths, geometries, confidence, classes, attributes FROM blocks WHERE count > 0 ORDER BY row, column"
+_INSERT = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_DETECTIONS = (
+    "SELECT item, lengths, geometries, confidence, classes, attributes FROM blocks WHERE count > 0 ORDER BY item, row, column"
+)
 _NOTE = "INSERT OR REPLACE INTO run VALUES (?, ?)"
 _TALLY = "tally"
 
@@ -108,13 +110,16 @@ class Journal:
         finished, searched, found = self._read("SELECT COUNT(*), COUNT(count), TOTAL(count) FROM blocks")[0]
         return finished, finished - searched, int(found)
 
-    def pixels(self, extent: Window) -> int:
-        """How many pixels of an extent the finished blocks cover."""
+    def pixels(self, extents: Sequence[Window]) -> int:
+        """How many pixels of the extents, one an item, the finished blocks cover."""
+        return sum(self._pixels(item, extent) for item, extent in enumerate(extents))
+
+    def _pixels(self, item: int, extent: Window) -> int:
         query = (
             "SELECT TOTAL((MIN(row + height, :bottom) - MAX(row, :top)) * (MIN(column + width, :right) - MAX(column, :left)))"
-            " FROM blocks"
+            " FROM blocks WHERE item = :item"
         )
-        edges = {"top": extent.row, "bottom": extent.row + extent.height, "left": extent.column,
+        edges = {"item": item, "top": extent.row, "bottom": extent.row + extent.height, "left": extent.column,
                  "right": extent.column + extent.width}  # fmt: skip
         return int(self._read(query, edges)[0][0])
 
@@ -122,13 +127,13 @@ class Journal:
         """Widths and heights that occur among the finished blocks."""
         return self._read("SELECT DISTINCT width, height FROM blocks")
 
-    def has(self, core: Window) -> bool:
+    def has(self, item: int, core: Window) -> bool:
         """Whether the block with just this core is finished."""
-        query = "SELECT 1 FROM blocks WHERE row = ? AND column = ? AND width = ? AND height = ?"
-        return bool(self._read(query, (core.row, core.column, core.width, core.height)))
+        query = "SELECT 1 FROM blocks WHERE item = ? AND row = ? AND column = ? AND width = ? AND height = ?"
+        return bool(self._read(query, (item, core.row, core.column, core.width, core.height)))
 
-    def blocks(self, with_attributes: bool = True) -> Iterator[Detections]:
-        """The detections of each block that has some, row by row.
+    def blocks(self, with_attributes: bool = True) -> Iterator[tuple[int, Detections]]:
+        """The item and the detections of each block that has some, item by item and row by row.
 
         Raises:
             JournalError: It cannot be read.
@@ -137,16 +142,13 @@ class Journal:
         try:
             cursor = self._database.execute(query)
             self._cursors.append(cursor)
-            for lengths, geometries, confidence, classes, *attributes in cursor:
+            for item, lengths, geometries, confidence, classes, *attributes in cursor:
                 ends = np.cumsum(np.frombuffer(lengths, np.uint32), dtype=np.int64)
                 starts = ends - np.frombuffer(lengths, np.uint32)
                 shapes = shapely.from_wkb([geometries[start:end] for start, end in zip(starts, ends)])
-                yield Detections(
-                    shapes,
-                    np.frombuffer(confidence, float),
-                    np.array(json.loads(classes), object),
-                    json.loads(attributes[0]) if attributes else {},
-                )
+                columns = json.loads(attributes[0]) if attributes else {}
+                named = np.array(json.loads(classes), object)
+                yield item, Detections(shapes, np.frombuffer(confidence, float), named, columns)
         except sqlite3.Error as error:
             raise _unreadable(error) from error
 

@@ -19,9 +19,9 @@ LOCK_SECONDS = 1.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS blocks (
-    row INTEGER, column INTEGER, width INTEGER, height INTEGER, count INTEGER,
+    item INTEGER, row INTEGER, column INTEGER, width INTEGER, height INTEGER, count INTEGER,
     lengths BLOB, geometries BLOB, confidence BLOB, classes TEXT, attributes TEXT,
-    UNIQUE (row, column)
+    UNIQUE (item, row, column)
 );
 """
 

@@ -11,6 +11,7 @@ from .blocks import Block
 from .errors import InferenceError, OutOfMemoryError, WorkerError
 from .feedback import Feedback
 from .raster_function import RasterFunction
+from .rasters.source import Gap
 from .translation import tr
 from .worker import Reply
 
@@ -28,6 +29,7 @@ class BlockTask:
     block: Block
     slot: int
     mask_bands: int
+    gap: Gap | None = None
     deaths: int = 0
     timeouts: int = 0
 

@@ -12,7 +12,7 @@ from osgeo import gdal, gdal_array
 
 from .errors import RasterError
 from .grid import Window
-from .raster import RasterSource, Validity
+from .rasters.source import RasterSource, Validity
 
 QUALITY = 85
 PAPER = 236

@@ -12,15 +12,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from .blocks import Block, BlockGrid
+from .blocks import Block, Blocks
 from .configuration import Configuration
 from .errors import InferenceError, JournalError, OutOfMemoryError, RasterError, WorkerError
 from .feedback import Feedback, stop_if_canceled
 from .journal import Journal
 from .lanes import BlockTask, Lane, Lanes, located
 from .plan import InferencePlan
-from .raster import Validity
 from .raster_function import RasterFunction
+from .rasters.source import Gap, Validity
 from .readers import BlockRead, Readers
 from .resuming import Finished
 from .shrinking import BATCH_SIZE, smaller_configuration
@@ -61,7 +61,7 @@ class Pipeline:
         self,
         functions: list[RasterFunction],
         plan: InferencePlan,
-        blocks: BlockGrid,
+        blocks: Blocks,
         configuration: Configuration,
         scalars: Mapping[str, str],
         make_readers: Callable[[Callable[[BlockRead], None]], Readers],
@@ -90,13 +90,13 @@ class Pipeline:
         self._lanes = Lanes(functions, self._scalars, self._events.put, plan.block_seconds, feedback)
         self._readers = make_readers(self._events.put)
         self._free = list(range(slots.count))
-        self._finished = Finished(journal, plan.extent)
+        self._finished = Finished(journal, blocks.extents)
         self._split: deque[Block] = deque()
         self._remaining: Iterator[Block] = iter(blocks)
         self._ready: deque[BlockTask] = deque()
         self._reading = 0
         blocks_done, skipped, detections = journal.counts()
-        pixels = journal.pixels(plan.extent)
+        pixels = journal.pixels(blocks.extents)
         self.statistics = Statistics(blocks_done, skipped, pixels, detections, earlier_pixels=pixels)
 
     def run(self) -> Statistics:
@@ -128,7 +128,7 @@ class Pipeline:
 
     def _refuse_holes(self) -> None:
         """A result with a hole that nobody is told of would be the worst of all."""
-        missing = self._blocks.extent.width * self._blocks.extent.height - self.statistics.pixels
+        missing = self._plan.pixels - self.statistics.pixels
         if missing:
             raise JournalError(
                 tr("{missing} pixels were not searched, which must not happen. Run it again with RESTART, and please report it.",
@@ -160,19 +160,19 @@ class Pipeline:
             block = next(self._remaining, None)
             if block is None:
                 return None
-            self._split.extend(part for part in self._parts(block) if not self._finished.covers(part.core))
+            self._split.extend(part for part in self._parts(block) if not self._finished.covers(part))
             if not self._split:
                 stop_if_canceled(self._feedback)  # going past what is finished may take a while
         return self._split.popleft()
 
     def _parts(self, block: Block) -> list[Block]:
         """The block as the functions take it now."""
-        return [block] if self._is_current(block) else block.split(self._configuration, self._blocks.extent)
+        return [block] if self._is_current(block) else self._blocks.split(block, self._configuration)
 
     def _fill_workers(self) -> None:
         while self._ready and (lane := self._lanes.free()) is not None:
             task = self._ready.popleft()
-            self._lanes.give(lane, task, self._readers.shape(task.block), self._readers.dtype)
+            self._lanes.give(lane, task, self._readers.shape(task.block), self._readers.feed(task.block).dtype)
 
     def _handle_next_event(self) -> None:
         try:
@@ -194,17 +194,20 @@ class Pipeline:
         self._reading -= 1
         if read.error:
             raise RasterError(read.error)
+        if read.gap and self._is_current(read.block):
+            self._tally.gaps.check(read.block, read.gap)
         if not self._is_current(read.block):
             self._free.append(read.slot)
             self._split.extend(self._parts(read.block))
         elif read.validity is Validity.EMPTY:
             self._free.append(read.slot)
+            self._count_gap(read.block, read.gap)
             self._journal.add(read.block, None, self._tally.to_text())
             self.statistics.skipped += 1
             self._finish(read.block)
         else:
-            mask_bands = self._readers.mask_bands if read.validity is Validity.PARTIAL else 0
-            self._ready.append(BlockTask(read.block, read.slot, mask_bands))
+            mask_bands = self._readers.feed(read.block).mask_bands if read.validity is Validity.PARTIAL else 0
+            self._ready.append(BlockTask(read.block, read.slot, mask_bands, read.gap))
 
     def _is_current(self, block: Block) -> bool:
         return (block.core.width, block.core.height) == (self._configuration.width, self._configuration.height)
@@ -220,17 +223,21 @@ class Pipeline:
             raise
         except InferenceError as error:
             raise located(error, task.block) from error
+        self._count_gap(task.block, task.gap)
         self._journal.add(task.block, detections, self._tally.to_text())
         self.statistics.detections += len(detections)
         self._lanes.done(lane)
         self._free.append(task.slot)
         self._finish(task.block)
 
+    def _count_gap(self, block: Block, gap: Gap | None) -> None:
+        if gap is not None:
+            self._tally.gaps.take(block, gap)
+
     def _finish(self, block: Block) -> None:
         self.statistics.blocks += 1
-        core = block.core.intersection(self._blocks.extent)
-        self.statistics.pixels += core.width * core.height if core else 0
-        self._feedback.progress(100.0 * self.statistics.pixels / (self._blocks.extent.width * self._blocks.extent.height))
+        self.statistics.pixels += self._blocks.inside(block).pixels
+        self._feedback.progress(100.0 * self.statistics.pixels / self._plan.pixels)
 
     def _shrink(self, error: OutOfMemoryError) -> None:
         """After memory ran out, go on with a smaller batch: all workers anew, all blocks split."""
@@ -245,4 +252,4 @@ class Pipeline:
         self._ready.clear()
         self._free.extend(task.slot for task in tasks)
         waiting = [*(task.block for task in tasks), *self._split]
-        self._split = deque(part for block in waiting for part in block.split(smaller, self._blocks.extent))
+        self._split = deque(part for block in waiting for part in self._blocks.split(block, smaller))

@@ -8,12 +8,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .grid import Window
+from .item import Item
 from .package import Package
-from .raster import RasterSource
 from .raster_function import Hosting
 
-FORMAT = 1
+FORMAT = 2
 """Of journals; part of the fingerprint, so that none of another format is taken up."""
 
 
@@ -34,38 +33,47 @@ class SuppressionPlan:
 
 @dataclass(frozen=True)
 class InferencePlan:
-    """One run of a package over a raster.
+    """One run of a package over a raster, or over several one by one.
 
     Attributes:
         package: The package.
         values: The user's own values of model arguments, as text.
-        source: The raster, at the cell size to process.
-        extent: The pixels of its grid to process.
+        items: The rasters, each with its own grid and suppression; detections are given in the CRS of the first.
         hosting: Where the raster function runs.
-        region: The extent in map units (x and y minimum, x and y maximum), where it is smaller than `extent`: a
-            detection counts when its inner point is in both.
         suppression: How duplicates are removed; None to keep all.
         classes: Names of the classes that are kept; empty for all.
         workers: How many processes; None for one a GPU, or one on the CPU.
         readers: Threads that read the raster, at most.
         block_seconds: How long the function may take for one block.
         restart: Whether to forget what an earlier run of this plan has found.
+        names_items: Whether each detection tells the name of its raster, in the field `Image`.
+        max_missing: Share (0 to 1) of the pixels that may stay unsearched as they cannot be had.
         secrets: Those among the values that came from a safe; they are not shown.
     """
 
     package: Package
     values: Mapping[str, str]
-    source: RasterSource
-    extent: Window
+    items: tuple[Item, ...]
     hosting: Hosting
-    region: tuple[float, float, float, float] | None = None
     suppression: SuppressionPlan | None = None
     classes: tuple[str, ...] = ()
     workers: int | None = None
     readers: int = min(os.cpu_count() or 2, 8)
     block_seconds: float = 1800.0
     restart: bool = False
+    names_items: bool = False
+    max_missing: float = 0.0
     secrets: frozenset[str] = frozenset()
+
+    @property
+    def crs(self) -> str:
+        """Of all detections, as WKT; empty when unknown."""
+        return self.items[0].source.grid.crs
+
+    @property
+    def pixels(self) -> int:
+        """How many there are to search."""
+        return sum(item.extent.pixels for item in self.items)
 
     @property
     def fingerprint(self) -> str:
@@ -73,14 +81,12 @@ class InferencePlan:
 
         It names the journal; so the fields count which suppression reads, as the journal keeps their values.
         """
-        grid, extent, merged = self.source.grid, self.extent, self.suppression
+        merged = self.suppression
         facts = [
             FORMAT,
             self.package.sha256,
             dict(sorted(self.values.items())),
-            self.source.identity,
-            [grid.width, grid.height, repr(grid.affine), grid.crs],
-            [extent.column, extent.row, extent.width, extent.height, self.region],
+            [item.facts for item in self.items],
             sorted(self.classes),
             [(merged.confidence_field if merged else "Confidence").casefold(), merged.class_field.casefold() if merged else ""],
         ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 
+from .blocks import Block
 from .configuration import Configuration
 from .errors import InferenceError, JournalError
 from .feedback import Feedback
@@ -16,7 +17,7 @@ from .journal import Journal
 from .journal_file import AGREEMENT, DEVICE, NAME, RASTER, TOTAL
 from .plan import InferencePlan
 from .raster_function import FunctionAnswers, RasterFunction
-from .readers import Scaling
+from .readers import Feed
 from .shrinking import BATCH_SIZE, with_batch
 from .tally import Tally
 from .translation import tr
@@ -25,15 +26,16 @@ from .translation import tr
 class Finished:
     """Which pixels an earlier run has finished, in blocks of whatever size it used."""
 
-    def __init__(self, journal: Journal, extent: Window) -> None:
-        self._journal, self._extent, self._sizes = journal, extent, journal.sizes()
+    def __init__(self, journal: Journal, extents: Sequence[Window]) -> None:
+        self._journal, self._extents, self._sizes = journal, extents, journal.sizes()
 
-    def covers(self, core: Window) -> bool:
-        """Whether a finished block holds all pixels of this core; sizes divide each other exactly."""
-        return any(self._journal.has(self._around(core, *size)) for size in self._sizes)
+    def covers(self, block: Block) -> bool:
+        """Whether a finished block holds all pixels of this one's core; sizes divide each other exactly."""
+        return any(self._journal.has(block.item, self._around(block, *size)) for size in self._sizes)
 
-    def _around(self, core: Window, width: int, height: int) -> Window:
-        left, top = core.column - self._extent.column, core.row - self._extent.row
+    def _around(self, block: Block, width: int, height: int) -> Window:
+        core, extent = block.core, self._extents[block.item]
+        left, top = core.column - extent.column, core.row - extent.row
         return Window(core.column - left % width, core.row - top % height, width, height)
 
 
@@ -43,7 +45,7 @@ def begin_or_resume(
     function: RasterFunction,
     answers: FunctionAnswers,
     values: Mapping[str, str],
-    scaling: Scaling | None,
+    feeds: Sequence[Feed],
     tally: Tally,
     total: int,
     feedback: Feedback,
@@ -56,14 +58,14 @@ def begin_or_resume(
         function: The function, opened.
         answers: What it told when it was configured.
         values: The values of all arguments.
-        scaling: How pixels are scaled.
+        feeds: How pixels are read, of each item.
         tally: Counts on from the earlier run.
         total: Blocks in all.
         feedback: Told what is taken up.
     """
     if journal.was_unreadable:
         feedback.warning(tr("The journal of an earlier run was damaged, so the run starts anew."))
-    agreement = _agreement(answers, values, scaling)
+    agreement = _agreement(answers, values, feeds)
     done, _, detections = journal.counts()
     if done and journal.noted(AGREEMENT) != agreement:
         feedback.warning(
@@ -90,7 +92,7 @@ def begin_or_resume(
             DEVICE: function.device.name,
             TOTAL: str(total),
             NAME: plan.package.definition.name,
-            RASTER: plan.source.name,
+            RASTER: _named(plan),
         }
     )
 
@@ -127,9 +129,15 @@ def telling_what_is_kept(error: InferenceError, journal: Journal) -> InferenceEr
     return type(error)(f"{error} {hope}", error.details)
 
 
-def _agreement(answers: FunctionAnswers, values: Mapping[str, str], scaling: Scaling | None) -> str:
+def _named(plan: InferencePlan) -> str:
+    """What a list of kept runs shows of the rasters."""
+    first, others = plan.items[0].source.name, len(plan.items) - 1
+    return tr("{first} and {count} others", first=first, count=others) if others else first
+
+
+def _agreement(answers: FunctionAnswers, values: Mapping[str, str], feeds: Sequence[Feed]) -> str:
     """Everything that the package decides and the fingerprint does not tell; as a hash, as there may be secrets in it."""
-    ranges = None if scaling is None else [scaling.factors.tolist(), scaling.offsets.tolist()]
+    ranges = [None if feed.scaling is None else [feed.scaling.factors.tolist(), feed.scaling.offsets.tolist()] for feed in feeds]
     fields = [astuple(field) for field in answers.fields]
     told = [astuple(answers.configuration), dict(sorted(values.items())), answers.geometry_type, fields, ranges]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -13,19 +15,20 @@ from numpy.typing import NDArray
 
 from . import cache
 from .agreement import agree, check_suppression
-from .blocks import BlockGrid
+from .blocks import Blocks
 from .configuration import Configuration
 from .detections import Detections
 from .errors import InferenceError
 from .featureset import FeatureSetDecoder
 from .feedback import Feedback, stop_if_canceled
 from .fields import Field
+from .item import Item
 from .journal import Journal
 from .lanes import IN_FLIGHT
 from .pipeline import Pipeline, Statistics
 from .plan import InferencePlan
 from .raster_function import Device, FunctionAnswers, RasterFunction
-from .readers import Readers, Scaling
+from .readers import Feed, Readers, Scaling
 from .resuming import begin_or_resume, resumed_configuration, telling_what_is_kept
 from .run_log import announce, tell_result, times
 from .secrets import Discreet, Secrets
@@ -34,6 +37,8 @@ from .suppression import KEPT, suppress
 from .tally import Tally
 from .translation import tr
 
+IMAGE = Field("Image", "text", "Image")
+"""Tells the raster of a detection, where several are searched one by one."""
 DUPLICATE_OVERLAP = 0.5
 """Overlap from which two detections of different blocks are reported as one object found twice."""
 
@@ -63,16 +68,19 @@ class InferenceResult:
     seconds: dict[str, float]
     _journal: Journal
     _keep: NDArray[Any]
+    _names: tuple[str | None, ...]
 
     def detections(self) -> Iterator[Detections]:
         """What stays, block by block in the order of the raster, in map coordinates."""
         start = 0
-        for block in self._journal.blocks():
+        for item, block in self._journal.blocks():
             stop = start + len(block)
             kept = block.kept(self._keep[start:stop])
             start = stop
             if len(kept):
-                yield kept
+                name = self._names[item]
+                columns = kept.attributes if name is None else {**kept.attributes, IMAGE.name: [name] * len(kept)}
+                yield replace(kept, attributes=columns)
 
     def settle(self) -> None:
         """Tell that the output is written and closed: what the run has kept is not needed any more."""
@@ -106,7 +114,7 @@ def run_plan(plan: InferencePlan, feedback: Feedback) -> Iterator[InferenceResul
         decoder = found.decoder
         yield InferenceResult(
             decoder.geometry_type,
-            decoder.all_fields,
+            (*decoder.all_fields, IMAGE) if plan.names_items else decoder.all_fields,
             found.statistics,
             count,
             found.device,
@@ -115,6 +123,7 @@ def run_plan(plan: InferencePlan, feedback: Feedback) -> Iterator[InferenceResul
             seconds,
             journal,
             keep,
+            tuple(item.source.name if plan.names_items else None for item in plan.items),
         )
 
 
@@ -137,24 +146,25 @@ def _find(plan: InferencePlan, journal: Journal, feedback: Feedback) -> _Found:
         function = _started(plan, slots, feedback, stack, 0)
         values, answers, classes = agree(plan, function, feedback)
         check_suppression(plan, answers, feedback)
-        bands = answers.configuration.band_indices(plan.source.grid.band_names)
+        feeds = [_feed(item, answers.configuration) for item in plan.items]
         functions = [function, *_further(plan, function, values, slots, feedback, stack)]
-        scaling = _scaling(plan, answers.configuration, bands)
-        blocks = BlockGrid(plan.extent, answers.configuration)
-        _allocate(plan, slots, answers.configuration, bands, scaling, len(functions))
+        blocks = Blocks(tuple(item.extent for item in plan.items), answers.configuration)
+        _allocate(plan, slots, answers.configuration, feeds, len(functions))
         for each in functions:
             each.share()
-        announce(plan, blocks, bands, len(functions), feedback)
+        announce(plan, blocks, feeds[0], len(functions), feedback)
 
         def make_readers(deliver: object) -> Readers:
-            return Readers(plan.source, bands, slots, scaling, deliver, plan.readers)  # type: ignore[arg-type]
+            return Readers(feeds, slots, deliver, plan.readers)  # type: ignore[arg-type]
 
         decoder = _decoder(plan, answers)
         tally = Tally(plan, decoder, classes)
-        begin_or_resume(journal, plan, function, answers, values, scaling, tally, len(blocks), feedback)
+        begin_or_resume(journal, plan, function, answers, values, feeds, tally, len(blocks), feedback)
         configuration, values = resumed_configuration(journal, functions, values, answers.configuration, feedback)
         pipeline = Pipeline(functions, plan, blocks, configuration, values, make_readers, slots, tally, journal, feedback)
-        return _Found(pipeline.run(), decoder, function.device, values, bands)
+        statistics = pipeline.run()
+        tally.gaps.tell(feedback)
+        return _Found(statistics, decoder, function.device, values, feeds[0].bands)
 
 
 def _started(plan: InferencePlan, slots: Slots, feedback: Feedback, stack: ExitStack, gpu: int) -> RasterFunction:
@@ -188,23 +198,24 @@ def _further(
     return functions
 
 
-def _scaling(plan: InferencePlan, configuration: Configuration, bands: tuple[int, ...]) -> Scaling | None:
-    return None if configuration.data_range is None else Scaling.of(plan.source, bands, configuration.data_range)
+def _feed(item: Item, configuration: Configuration) -> Feed:
+    bands = configuration.band_indices(item.source.grid)
+    scaling = None if configuration.data_range is None else Scaling.of(item.source, bands, configuration.data_range)
+    return Feed(item.source, bands, scaling)
 
 
 def _allocate(
     plan: InferencePlan,
     slots: Slots,
     configuration: Configuration,
-    bands: tuple[int, ...],
-    scaling: Scaling | None,
+    feeds: Sequence[Feed],
     workers: int,
 ) -> None:
     """Slots for the blocks in flight, as many again that wait for a worker, and three for each reader."""
     pixels = (configuration.width + 2 * configuration.padding) * (configuration.height + 2 * configuration.padding)
-    item_bytes = np.dtype("float32" if scaling is not None else plan.source.grid.dtype).itemsize
-    mask_bytes = pixels * plan.source.mask_bands(bands)
-    slots.allocate(pixels * len(bands) * item_bytes, mask_bytes, 2 * IN_FLIGHT * workers + 3 * plan.readers, IN_FLIGHT)
+    pixel_bytes = pixels * max(len(feed.bands) * np.dtype(feed.dtype).itemsize for feed in feeds)
+    mask_bytes = pixels * max(feed.mask_bands for feed in feeds)
+    slots.allocate(pixel_bytes, mask_bytes, 2 * IN_FLIGHT * workers + 3 * plan.readers, IN_FLIGHT)
 
 
 def _kept(plan: InferencePlan, journal: Journal, feedback: Feedback) -> NDArray[Any]:
@@ -213,13 +224,16 @@ def _kept(plan: InferencePlan, journal: Journal, feedback: Feedback) -> NDArray[
     def check() -> None:
         stop_if_canceled(feedback)
 
-    blocks = []
-    for block in journal.blocks(with_attributes=False):
-        check()
-        blocks.append(block)
+    kept = [
+        _kept_of_item(plan, [block for _, block in blocks], feedback, check)
+        for _, blocks in itertools.groupby(journal.blocks(with_attributes=False), key=itemgetter(0))
+    ]
+    return np.concatenate(kept) if kept else np.ones(0, bool)
+
+
+def _kept_of_item(plan: InferencePlan, blocks: list[Detections], feedback: Feedback, check: Callable[[], None]) -> NDArray[Any]:
     count = sum(map(len, blocks))
-    if not count:
-        return np.ones(0, bool)
+    check()
     geometries = np.concatenate([block.geometries for block in blocks])
     confidence = np.concatenate([block.confidence for block in blocks])
     classes = np.concatenate([block.classes for block in blocks])

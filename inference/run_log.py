@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from .blocks import BlockGrid
+from .blocks import Blocks
 from .featureset import FeatureSetDecoder
 from .feedback import Feedback
 from .pipeline import Statistics
 from .plan import InferencePlan
+from .readers import Feed
 from .suitability import doubts
 from .translation import tr
 
@@ -23,20 +24,22 @@ def times(statistics: Statistics, searching: float, merging: float) -> dict[str,
     }
 
 
-def announce(plan: InferencePlan, blocks: BlockGrid, bands: tuple[int, ...], workers: int, feedback: Feedback) -> None:
+def announce(plan: InferencePlan, blocks: Blocks, feed: Feed, workers: int, feedback: Feedback) -> None:
     """Tell how the raster will be searched, and what speaks against it."""
-    for doubt in doubts(plan.package.definition, plan.source.grid):
+    configuration, grid = blocks.configuration, plan.items[0].source.grid
+    for doubt in doubts(plan.package.definition, grid):
         feedback.warning(doubt)
-    configuration, grid = blocks.configuration, plan.source.grid
     x_size, y_size = grid.affine.cell_size
     feedback.info(
         tr("Blocks: {count} of {width} × {height} pixels with a padding of {padding}, cell size {x:.6g} × {y:.6g}",
            count=len(blocks), width=configuration.width, height=configuration.height, padding=configuration.padding,
            x=x_size, y=y_size)
     )  # fmt: skip
-    named = [grid.band_names[band] for band in bands]
-    listed = ", ".join(f"{band + 1} ({name})" if name else str(band + 1) for band, name in zip(bands, named))
+    named = [grid.band_names[band] for band in feed.bands]
+    listed = ", ".join(f"{band + 1} ({name})" if name else str(band + 1) for band, name in zip(feed.bands, named))
     feedback.info(tr("Bands: {bands} of {count}, {dtype}", bands=listed, count=len(grid.band_names), dtype=grid.dtype))
+    if len(plan.items) > 1:
+        feedback.info(tr("Rasters: {count}, each searched by itself; the lines above are about the first", count=len(plan.items)))
     if workers > 1:
         feedback.info(tr("Inference processes: {count}", count=workers))
 

@@ -8,10 +8,12 @@ from dataclasses import astuple, dataclass, field
 
 from .blocks import Block
 from .classes import ClassFilter
-from .detections import Detections, georeferenced, in_grid, inside
+from .detections import Detections, georeferenced, in_grid, inside, within
 from .featureset import FeatureSetDecoder
 from .fields import Field
+from .gaps import Gaps
 from .plan import InferencePlan
+from .reprojection import Reprojection
 
 
 @dataclass
@@ -24,6 +26,7 @@ class Tally:
         classes: The classes that are wanted; None for all.
         outside: Detections that lie outside the extent.
         other_classes: Detections of other classes.
+        gaps: What could not be read.
     """
 
     plan: InferencePlan
@@ -31,6 +34,10 @@ class Tally:
     classes: ClassFilter | None = None
     outside: int = field(default=0, init=False)
     other_classes: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.gaps = Gaps(self.plan)
+        self._reprojections = [Reprojection.between(item.source.grid.crs, self.plan.crs) for item in self.plan.items]
 
     def take(self, payload: bytes, block: Block) -> Detections:
         """Those that count, of the wanted classes and inside the extent, in map coordinates.
@@ -43,22 +50,26 @@ class Tally:
             wanted = detections.kept(self.classes.keep(detections.attributes, len(detections)))
             self.other_classes += len(detections) - len(wanted)
             detections = wanted
-        found, extent = len(detections), self.plan.extent
-        left, top = extent.column, extent.row
-        detections = detections.kept(inside(detections, left, top, left + extent.width, top + extent.height))
-        detections = georeferenced(detections, self.plan.source.grid.affine)
-        if self.plan.region is not None:
-            detections = detections.kept(inside(detections, *self.plan.region))
+        found, item = len(detections), self.plan.items[block.item]
+        left, top = item.extent.column, item.extent.row
+        detections = detections.kept(inside(detections, left, top, left + item.extent.width, top + item.extent.height))
+        detections = georeferenced(detections, item.source.grid.affine)
+        if item.region is not None:
+            detections = detections.kept(inside(detections, *item.region))
+        if item.mask is not None:
+            detections = detections.kept(within(detections, item.mask))
         self.outside += found - len(detections)
-        return detections
+        reprojection = self._reprojections[block.item]
+        return detections if reprojection is None else georeferenced(detections, reprojection)
 
     def to_text(self) -> str:
         """All counts, and the fields that were learned, as JSON."""
         learned = {key: astuple(value) for key, value in self.decoder.learned.items()}
-        return json.dumps([self.outside, self.other_classes, dict(self.decoder.problems), learned])
+        return json.dumps([self.outside, self.other_classes, dict(self.decoder.problems), learned, self.gaps.to_json()])
 
     def restore(self, text: str) -> None:
         """Count on from what `to_text` gave."""
-        self.outside, self.other_classes, problems, learned = json.loads(text)
+        self.outside, self.other_classes, problems, learned, gaps = json.loads(text)
+        self.gaps.restore(gaps)
         self.decoder.problems = Counter(problems)
         self.decoder.learned = {key: Field(*value) for key, value in learned.items()}

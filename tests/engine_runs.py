@@ -11,13 +11,14 @@ import numpy as np
 from deep_learning_packages.inference.arguments import parse_values
 from deep_learning_packages.inference.detections import Detections
 from deep_learning_packages.inference.fields import Field
-from deep_learning_packages.inference.gdal_raster import GdalRaster
-from deep_learning_packages.inference.grid import Window
+from deep_learning_packages.inference.grid import Bounds, Window
 from deep_learning_packages.inference.interpreter import find_interpreter
+from deep_learning_packages.inference.item import Item
 from deep_learning_packages.inference.package import open_package
 from deep_learning_packages.inference.pipeline import Statistics
 from deep_learning_packages.inference.plan import InferencePlan, SuppressionPlan
 from deep_learning_packages.inference.raster_function import Hosting
+from deep_learning_packages.inference.rasters.gdal_raster import GdalRaster
 from deep_learning_packages.inference.run import run_plan
 from deep_learning_packages.inference.sandbox import Sandbox, find_sandbox
 
@@ -60,16 +61,18 @@ class Outcome:
 
 
 def make_plan(
-    package: Path, raster: Path, arguments: str = "", extent: Window | None = None, cell_size: float | None = None,
-    suppression: SuppressionPlan | None = None, sandbox: Sandbox | None = None, **settings: Any,
+    package: Path, raster: Path | None, arguments: str = "", extent: Window | None = None, cell_size: float | None = None,
+    suppression: SuppressionPlan | None = None, sandbox: Sandbox | None = None, region: Bounds | None = None,
+    items: tuple[Item, ...] | None = None, **settings: Any,
 ) -> InferencePlan:  # fmt: skip
     """A plan with the test's own interpreter."""
-    source = GdalRaster(str(raster), cell_size)
+    if items is None:
+        source = GdalRaster(str(raster), cell_size)
+        items = (Item(source, extent or source.grid.window, region),)
     return InferencePlan(
         package=open_package(package),
         values=parse_values(arguments),
-        source=source,
-        extent=extent or source.grid.window,
+        items=items,
         hosting=Hosting(find_interpreter(), sandbox or find_sandbox(), settings.pop("processor", "AUTO")),
         suppression=suppression,
         **settings,
@@ -77,12 +80,17 @@ def make_plan(
 
 
 def run(
-    package: Path, raster: Path, arguments: str = "", feedback: Recorder | None = None, settled: bool = True, **settings: Any
+    package: Path,
+    raster: Path | None,
+    arguments: str = "",
+    feedback: Recorder | None = None,
+    settled: bool = True,
+    **settings: Any,
 ) -> Outcome:
     """Run a package and collect everything; unless settled, as a run that could not write its output."""
     feedback = feedback or Recorder()
     plan = make_plan(package, raster, arguments, **settings)
-    with closing(plan.source), run_plan(plan, feedback) as result:
+    with closing(plan.items[0].source), run_plan(plan, feedback) as result:
         batches: list[Detections] = list(result.detections())
         geometries = list(np.concatenate([batch.geometries for batch in batches])) if batches else []
         rows = [row for batch in batches for row in batch.rows()]

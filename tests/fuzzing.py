@@ -100,7 +100,7 @@ def features(data: bytes) -> None:
     if len(detections):
         (journal,) = _journals
         journal.add(Block(Window(0, 0, 8, 8), 0), detections, "")
-        assert sum(map(len, journal.blocks())) == len(detections)
+        assert sum(len(block) for _, block in journal.blocks()) == len(detections)
         journal._write([("DELETE FROM blocks", ())])
 
 

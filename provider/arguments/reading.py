@@ -12,9 +12,9 @@ from ...inference.definition import ModelDefinition
 from ...inference.description import Description
 from ...inference.environment import Environment, inspect_environment
 from ...inference.feedback import stop_if_canceled
-from ...inference.gdal_raster import GdalRaster
 from ...inference.package import Package, open_package
 from ...inference.raster_function import Hosting
+from ...inference.rasters.gdal_raster import GdalRaster
 from ...inference.requirements import Requirement, requirements_of
 from ...inference.suitability import doubts
 from ..background import Background, Lines, Tell

@@ -9,7 +9,7 @@ from qgis.core import Qgis, QgsProcessingParameterDefinition, QgsProject
 from qgis.gui import QgsProcessingParameterWidgetContext
 from qgis.PyQt.QtWidgets import QWidget
 
-from ...algorithms.raster_input import raster_choice
+from ...algorithms.rasters.from_value import raster_choice
 from ...algorithms.settings import PROCESSORS
 from .reading import RasterChoice
 

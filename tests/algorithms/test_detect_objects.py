@@ -53,7 +53,8 @@ def test_declaration(provider):
     names = [definition.name() for definition in algorithm.parameterDefinitions()]
     assert names == [
         "INPUT", "MODEL", "ARGUMENTS", "NMS", "CONFIDENCE_FIELD", "CLASS_FIELD", "MAX_OVERLAP",
-        "CLASSES", "EXTENT", "CELL_SIZE", "PROCESSOR", "RESTART", "OUTPUT", "REPORT",
+        "CLASSES", "PROCESSING_MODE", "EXTENT", "MASK", "CELL_SIZE", "UNSCALE", "MAX_MISSING", "AUTHCFG", "PROCESSOR",
+            "RESTART", "OUTPUT", "REPORT",
     ]  # fmt: skip
     assert all(definition.help() for definition in algorithm.parameterDefinitions())
     assert algorithm.parameterDefinition("OUTPUT").supportsAppend()
@@ -277,7 +278,7 @@ def test_task_never_raises(tmp_path, raster):
     assert task.run() is False
     assert "ValueError: oops" in str(task.error)
     task.close()
-    plan.source.close()
+    plan.items[0].source.close()
 
 
 def test_task_in_a_task_manager(qgis_app, tmp_path, raster, package):
@@ -295,4 +296,4 @@ def test_task_in_a_task_manager(qgis_app, tmp_path, raster, package):
     assert task.error is None
     assert task.result.count >= 3
     task.close()
-    plan.source.close()
+    plan.items[0].source.close()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from deep_learning_packages.inference.errors import RasterError
-from deep_learning_packages.inference.gdal_raster import GdalRaster
 from deep_learning_packages.inference.grid import Affine, Grid, Window
-from deep_learning_packages.inference.raster import Validity
+from deep_learning_packages.inference.rasters.gdal_raster import GdalRaster
+from deep_learning_packages.inference.rasters.source import Validity
 from engine_runs import run
 from hypothesis import given, settings
 from hypothesis import strategies as st

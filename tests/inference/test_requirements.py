@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from deep_learning_packages.inference.gdal_raster import GdalRaster
 from deep_learning_packages.inference.package import open_package
+from deep_learning_packages.inference.rasters.gdal_raster import GdalRaster
 from deep_learning_packages.inference.requirements import requirements_of
 from deep_learning_packages.inference.suitability import doubts, span, trained_cell_sizes
 from packages import make_package

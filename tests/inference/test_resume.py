@@ -234,7 +234,7 @@ def test_package_that_answers_otherwise_starts_anew(scene):
 def test_second_run_at_the_same_time_says_so(scene):
     reference = scene.run()
     first = make_plan(scene.package, scene.raster, ARGUMENTS, sandbox=NO_SANDBOX, **SUPPRESSED)
-    with closing(first.source), run_plan(first, Recorder()) as result:
+    with closing(first.items[0].source), run_plan(first, Recorder()) as result:
         with pytest.raises(JournalError, match="is going on already"):
             scene.run()
         (kept,) = kept_journals()
@@ -388,7 +388,7 @@ def test_change_behind_the_raster_s_own_file(scene, tmp_path, kind):
     """What a virtual raster or an archive is made of belongs to its identity."""
     import zipfile
 
-    from deep_learning_packages.inference.gdal_raster import GdalRaster
+    from deep_learning_packages.inference.rasters.gdal_raster import GdalRaster
     from osgeo import gdal
 
     if kind == "zip":

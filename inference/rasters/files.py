@@ -11,6 +11,9 @@ from osgeo import gdal
 
 DEEPEST = 4
 """Virtual rasters inside virtual rasters that are looked into."""
+REMOTE = ("/vsicurl", "/vsis3", "/vsiaz", "/vsigs", "/vsiadls", "/vsioss", "/vsiswift", "/vsihdfs", "/vsiwebhdfs", "http://",
+          "https://", "ftp://")  # fmt: skip
+"""How paths to other machines begin."""
 _INSIDE = re.compile(r"^(/vsi[a-z0-9_]+/)+(?=.)")
 
 
@@ -26,6 +29,18 @@ def files_of(dataset: gdal.Dataset, depth: int = 0) -> list[str]:
             inner = gdal.OpenEx(name, gdal.OF_RASTER)
             files += files_of(inner, depth + 1) if inner is not None else []
     return list(dict.fromkeys(files))
+
+
+def is_gone(name: str, status: str) -> bool:
+    """Whether nothing is known of a remote file at the moment."""
+    return name.startswith(REMOTE) and status == f"{name}:"
+
+
+def forget_failures(*paths: str) -> None:
+    """Have GDAL ask again for remote files: it remembers also those that it could not get."""
+    for path in paths:
+        if path.startswith("/vsi"):
+            gdal.VSICurlPartialClearCache(path)
 
 
 def status_of(name: str) -> str:

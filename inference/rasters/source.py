@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from .grid import Grid, Window
+from ..grid import Grid, Window
 
 
 class Validity(Enum):
@@ -16,6 +17,14 @@ class Validity(Enum):
     EMPTY = "no pixel is valid"
     PARTIAL = "the mask tells which pixels are valid"
     FULL = "all pixels are valid"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What of a window could not be had: pixels of the grid, which do not overlap, and why."""
+
+    windows: tuple[Window, ...]
+    reason: str
 
 
 class RasterSource(Protocol):
@@ -35,6 +44,14 @@ class RasterSource(Protocol):
 
     def has_changed(self, identity: str) -> bool:
         """Whether it is now another one than that with this identity."""
+
+    @property
+    def gap(self) -> Gap | None:
+        """What the last `read` did not get, such as tiles that a server has not; those pixels are invalid."""
+
+    @property
+    def may_recover(self) -> bool:
+        """Whether a read that failed may succeed a little later, as from a server."""
 
     def mask_bands(self, bands: tuple[int, ...]) -> int:
         """How many bands a mask has for these bands: 1 when they share one, else their number."""
@@ -62,4 +79,4 @@ class RasterSource(Protocol):
         """The same raster for another thread."""
 
     def close(self) -> None:
-        """Let go of the raster; it cannot be read afterwards."""
+        """Let go of files and connections; they are opened again when they are needed."""

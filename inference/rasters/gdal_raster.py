@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from osgeo import gdal, gdal_array
 
-from .errors import RasterError
-from .grid import ROUNDING, Affine, Grid, Window
-from .raster import Validity
-from .raster_files import files_of, status_of
-from .secrets import without_credentials
-from .translation import tr
+from ..errors import RasterError
+from ..grid import ROUNDING, Affine, Grid, Window
+from ..secrets import without_credentials
+from ..translation import tr
+from .bands import alpha_of, names_of
+from .files import REMOTE, files_of, forget_failures, is_gone, status_of
+from .preparing import is_virtual, prepared
+from .source import Gap, Validity
 
 FLUSH_AFTER = 24 << 20
 """Bytes read through one handle after which GDAL's cached blocks of it are dropped: GDAL's own limit is a
@@ -31,32 +33,52 @@ _WITHOUT_GEOREFERENCE = Affine(0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 class GdalRaster:
     """A RasterSource over one GDAL dataset; each clone has a handle of its own."""
 
-    def __init__(self, path: str, cell_size: float | None = None, crs: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        cell_size: float | None = None,
+        crs: str | None = None,
+        name: str = "",
+        unscale: bool = False,
+        files: Sequence[str] = (),
+    ) -> None:
         """Open a raster.
 
         Args:
-            path: Anything that GDAL opens.
+            path: Anything that GDAL opens, also the text of a virtual raster.
             cell_size: Side of a pixel in units of the CRS; None for the raster's own.
             crs: WKT that replaces the dataset's own, as when a user assigned one to the layer.
+            name: What users know it by; empty for the file's name.
+            unscale: Whether the bands' scale and offset are applied.
+            files: Those that it is made of, where GDAL cannot tell.
 
         Raises:
             RasterError: It cannot be opened, has no bands, or has pixels that no function can take.
         """
-        self._path, self._cell_size, self._crs = path, cell_size, crs
-        self._dataset: Any = _open(path)
-        self._own = _own_grid(self._dataset, path, crs)
+        self._path, self._cell_size, self._crs, self._unscale = path, cell_size, crs, unscale
+        original = _open(path)
+        self._files = list(files) or files_of(original)
+        self.name = without_credentials((name or _name_of(original, self._files)).partition("?")[0])
+        self.has_georeference = has_place(original)
+        self._prepared = prepared(original, unscale)
+        self._dataset: Any = original if self._prepared is None else _open(self._prepared)
+        self._own = _own_grid(self._dataset, self.name, crs)
         self._grid, self._factors = _at_cell_size(self._own, cell_size)
         self._unflushed = 0
-        nodata = [self._dataset.GetRasterBand(number + 1).GetNoDataValue() for number in range(self._dataset.RasterCount)]
-        self._facts = [path, repr(nodata)]
-        self._files = files_of(self._dataset)
+        bands = [self._dataset.GetRasterBand(number + 1) for number in range(self._dataset.RasterCount)]
+        self._masks = [int(band.GetMaskFlags()) for band in bands]
+        self._facts = [path, repr([band.GetNoDataValue() for band in bands]), str(unscale)]
         self._identity = self._identified()
 
     @property
-    def name(self) -> str:
-        """See RasterSource."""
-        name = os.path.basename(self._files[0]) if self._files else str(self._dataset.GetDriver().ShortName)
-        return without_credentials(name.partition("?")[0])
+    def gap(self) -> Gap | None:
+        """See RasterSource: what GDAL cannot read is an error."""
+        return None
+
+    @property
+    def may_recover(self) -> bool:
+        """See RasterSource: whether a file comes through a network."""
+        return any(name.startswith(REMOTE) for name in [self._path, *self._files])
 
     @property
     def grid(self) -> Grid:
@@ -64,36 +86,43 @@ class GdalRaster:
         return self._grid
 
     @property
-    def has_georeference(self) -> bool:
-        """Whether the dataset says where its pixels lie."""
-        return self._dataset.GetGeoTransform(can_return_null=True) is not None
-
-    @property
     def identity(self) -> str:
         """See RasterSource: each file's name, size and time of change, and what is NoData."""
         return self._identity
 
     def has_changed(self, identity: str) -> bool:
-        """See RasterSource."""
-        return self._identified() != identity
+        """See RasterSource; a server that does not answer has not changed anything."""
+        before = identity.split("\n")
+        now = [(name, status_of(name)) for name in self._files]
+        return any(status not in before for name, status in now if not is_gone(name, status))
 
     def _identified(self) -> str:
-        return "|".join([*self._facts, *map(status_of, self._files)])
+        return "\n".join([*self._facts, *map(status_of, self._files)])
 
     def clone(self) -> GdalRaster:
         """See RasterSource."""
-        return GdalRaster(self._path, self._cell_size, self._crs)
+        return self._at(self._cell_size)
+
+    def _at(self, cell_size: float | None) -> GdalRaster:
+        return GdalRaster(self._path, cell_size, self._crs, self.name, self._unscale, self._files)
 
     def coarser(self, factor: float) -> GdalRaster | None:
         """See RasterSource: overviews make it quick, and so does a raster that is small."""
-        has_overviews = self._dataset.GetRasterBand(1).GetOverviewCount() > 0
+        has_overviews = self._opened().GetRasterBand(1).GetOverviewCount() > 0
         if not has_overviews and self._own.width * self._own.height > QUICK_PIXELS:
             return None
-        return GdalRaster(self._path, max(self._grid.affine.cell_size) * factor, self._crs)
+        return self._at(max(self._grid.affine.cell_size) * factor)
 
     def close(self) -> None:
         """See RasterSource. QGIS destroys all of GDAL when it ends, and a dataset that Python still held would crash it."""
         self._dataset = None
+        if self.may_recover:
+            forget_failures(self._path, *self._files)
+
+    def _opened(self) -> Any:  # noqa: ANN401 - GDAL has no type stubs
+        if self._dataset is None:
+            self._dataset = _open(self._prepared or self._path)
+        return self._dataset
 
     def mask_bands(self, bands: tuple[int, ...]) -> int:
         """See RasterSource: bands have masks of their own where NoData is declared a band, or NaN can occur."""
@@ -103,7 +132,7 @@ class GdalRaster:
 
     def value_range(self, band: int) -> tuple[float, float]:
         """See RasterSource: the band's stored statistics, for 8-bit the type's range, else a sample's range."""
-        handle = self._dataset.GetRasterBand(band + 1)
+        handle = self._opened().GetRasterBand(band + 1)
         low, high = handle.GetMetadataItem("STATISTICS_MINIMUM"), handle.GetMetadataItem("STATISTICS_MAXIMUM")
         if low is not None and high is not None:
             return float(low), float(high)
@@ -114,7 +143,7 @@ class GdalRaster:
         except (RuntimeError, TypeError) as error:
             raise _error(
                 tr("Band {band} of {path} has no valid value, so its values cannot be scaled for the model.",
-                   band=band + 1, path=self._path)
+                   band=band + 1, path=self.name)
             ) from error  # fmt: skip
         return float(low), float(high)
 
@@ -133,7 +162,7 @@ class GdalRaster:
         validity = self._read_mask(inside, bands, target, mask, (rows, columns), whole)
         self._unflushed += target.nbytes
         if self._unflushed > FLUSH_AFTER:
-            self._dataset.FlushCache()
+            self._opened().FlushCache()
             self._unflushed = 0
         return validity
 
@@ -166,14 +195,14 @@ class GdalRaster:
         return Validity.FULL if whole and target.all() else Validity.PARTIAL
 
     def _mask_flags(self, band: int) -> int:
-        flags: int = self._dataset.GetRasterBand(band + 1).GetMaskFlags()
-        return flags
+        """GDAL's flags; a band that is alpha itself, and was asked for, is a band like any other."""
+        return gdal.GMF_ALL_VALID if band == self._grid.alpha else self._masks[band]
 
     def _read_mask_plane(self, window: Window, band: int | None, plane: NDArray[Any]) -> None:
         if band is None:
             plane[...] = 1
             return
-        handle = self._dataset.GetRasterBand(band + 1).GetMaskBand()
+        handle = self._opened().GetRasterBand(band + 1).GetMaskBand()
         for part, source, place in self._parts(window):
             target = plane[place]
             self._checked(gdal_array.BandReadAsArray, part, handle, *source, part.width, part.height, buf_obj=target)
@@ -183,7 +212,7 @@ class GdalRaster:
         numbers, resampling = [band + 1 for band in bands], self._resampling()
         for part, source, (rows, columns) in self._parts(window):
             self._checked(
-                gdal_array.DatasetReadAsArray, part, self._dataset, *source, target[:, rows, columns], part.width, part.height,
+                gdal_array.DatasetReadAsArray, part, self._opened(), *source, target[:, rows, columns], part.width, part.height,
                 resample_alg=resampling, band_list=numbers,
             )  # fmt: skip
 
@@ -210,12 +239,12 @@ class GdalRaster:
             done, reason = None, str(error)
         if done is None:
             raise _error(
-                tr("{path} cannot be read at column {column}, row {row}: {error}.", path=self._path,
+                tr("{path} cannot be read at column {column}, row {row}: {error}.", path=self.name,
                    column=window.column, row=window.row, error=reason or tr("GDAL gives no reason"))
             )  # fmt: skip
 
     def _resampling(self) -> int:
-        if self._factors == (1.0, 1.0) or self._dataset.GetRasterBand(1).GetColorTable() is not None:
+        if self._factors == (1.0, 1.0):
             return int(gdal.GRIORA_NearestNeighbour)
         return int(gdal.GRIORA_Average if max(self._factors) > 1 else gdal.GRIORA_Bilinear)
 
@@ -230,6 +259,7 @@ def _open(path: str) -> gdal.Dataset:
         reason = gdal.GetLastErrorMsg()
     except RuntimeError as error:
         dataset, reason = None, str(error)
+    path = tr("made of several") if is_virtual(path) else path
     if dataset is None:
         raise _error(tr("The raster {path} cannot be opened: {error}.", path=path, error=reason or tr("unknown format")))
     if dataset.RasterCount == 0:
@@ -237,22 +267,33 @@ def _open(path: str) -> gdal.Dataset:
     return dataset
 
 
-def _own_grid(dataset: gdal.Dataset, path: str, crs: str | None) -> Grid:
+def _name_of(dataset: gdal.Dataset, files: list[str]) -> str:
+    return os.path.basename(files[0]) if files else str(dataset.GetDriver().ShortName)
+
+
+def has_place(dataset: gdal.Dataset) -> bool:
+    """Whether a dataset says where its pixels lie."""
+    known = dataset.GetGeoTransform(can_return_null=True) is not None
+    return bool(known or dataset.GetGCPCount() or dataset.GetMetadata("RPC"))
+
+
+def _own_grid(dataset: gdal.Dataset, name: str, crs: str | None) -> Grid:
     bands = [dataset.GetRasterBand(number + 1) for number in range(dataset.RasterCount)]
     codes = [gdal_array.GDALTypeCodeToNumericTypeCode(band.DataType) for band in bands]
     if any(code is None or np.dtype(code).kind == "c" for code in codes):
-        raise _error(tr("{path} has complex pixels, which models cannot take.", path=path))
+        raise _error(tr("{path} has complex pixels, which models cannot take.", path=name))
     transform = dataset.GetGeoTransform(can_return_null=True)
     affine = Affine(*transform) if transform is not None else _WITHOUT_GEOREFERENCE
     if affine.column_x * affine.row_y == affine.row_x * affine.column_y:
-        raise _error(tr("{path} has a broken georeference: {transform}.", path=path, transform=transform))
+        raise _error(tr("{path} has a broken georeference: {transform}.", path=name, transform=transform))
     return Grid(
         dataset.RasterXSize,
         dataset.RasterYSize,
         affine,
         dataset.GetProjection() if crs is None else crs,
         np.result_type(*codes).name,
-        tuple(band.GetDescription() for band in bands),
+        names_of(dataset),
+        alpha_of(dataset),
     )
 
 

@@ -1,0 +1,1 @@
+"""INPUT: from whatever a user gives to rasters that the engine can read."""

@@ -1,0 +1,83 @@
+"""Rasters that GDAL opens: files, folders, archives, lists, addresses of files, collections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qgis.core import QgsCoordinateReferenceSystem
+
+from ...inference.errors import RasterError
+from ...inference.feedback import stop_if_canceled
+from ...inference.rasters.collections import Piece, items_of, pieces_of
+from ...inference.rasters.gdal_raster import GdalRaster
+from ...inference.rasters.mosaic import mosaic_of
+from ...inference.translation import tr
+from .raster_input import Wish, crs_of, wkt_of
+
+
+@dataclass(frozen=True)
+class Files:
+    """Paths and addresses that GDAL knows.
+
+    Attributes:
+        paths: As they were given, or of layers of the project.
+        layer_crs: What a layer of the project says instead of its file; None where the file counts.
+    """
+
+    paths: tuple[str, ...]
+    layer_crs: QgsCoordinateReferenceSystem | None = None
+
+    @property
+    def address(self) -> str:
+        """See RasterInput."""
+        return "; ".join(self.paths)
+
+    @property
+    def crs(self) -> QgsCoordinateReferenceSystem:
+        """See RasterInput: that of the first raster."""
+        if self.layer_crs is not None:
+            return self.layer_crs
+        first = pieces_of(self.paths[0])[0]
+        raster = GdalRaster(first.path, name=first.name)
+        raster.close()
+        return crs_of(raster.grid.crs)
+
+    def open(self, wish: Wish) -> Sequence[GdalRaster]:
+        """See RasterInput."""
+        pieces = [piece for path in self.paths for piece in pieces_of(path)]
+        if wish.separately:
+            pieces = [item for piece in pieces for item in items_of(piece)]
+            return self._each(pieces, wish)
+        if len(pieces) == 1:
+            return [self._raster(pieces[0], wish)]
+        text, files = mosaic_of(pieces, wish.cell_size, wish.unscale, lambda: stop_if_canceled(wish.feedback))
+        name = tr("{first} and {count} others", first=pieces[0].name, count=len(pieces) - 1)
+        wish.feedback.info(tr("Rasters: {count}, searched as one mosaic", count=len(pieces)))
+        return [GdalRaster(text, name=name, files=files)]
+
+    def _each(self, pieces: Sequence[Piece], wish: Wish) -> list[GdalRaster]:
+        rasters = []
+        for piece in pieces:
+            stop_if_canceled(wish.feedback)
+            raster = self._raster(piece, wish)
+            raster.close()  # there may be more of them than files can be open
+            rasters.append(raster)
+        return rasters
+
+    def _raster(self, piece: Piece, wish: Wish) -> GdalRaster:
+        crs = None if self.layer_crs is None else wkt_of(self.layer_crs)
+        return GdalRaster(piece.path, wish.cell_size, crs, piece.name, wish.unscale)
+
+
+def files(paths: Sequence[str], layer_crs: QgsCoordinateReferenceSystem | None = None) -> Files:
+    """Rasters by their paths; the first is looked at at once.
+
+    Raises:
+        RasterError: There is no path, or the first raster cannot be opened.
+    """
+    if not paths:
+        raise RasterError(tr("No raster was given for INPUT. Choose a raster layer, a file, a folder or an address."))
+    found = Files(tuple(paths), layer_crs)
+    _ = found.crs if layer_crs is None else None
+    return found

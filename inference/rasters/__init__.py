@@ -1,0 +1,1 @@
+"""Rasters: where pixels come from, and how they are brought to one grid."""

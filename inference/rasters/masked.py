@@ -1,0 +1,107 @@
+"""A raster of which only the inside of polygons is seen; what lies outside of them is not even read."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from osgeo import gdal, ogr
+
+from ..grid import Grid, Window
+from .source import Gap, RasterSource, Validity
+
+
+class MaskedRaster:
+    """A RasterSource over another one."""
+
+    def __init__(self, source: RasterSource, mask: Any) -> None:  # noqa: ANN401 - shapely has no type stubs
+        """Put the mask over it.
+
+        Args:
+            source: The raster; becomes this one's, which closes it.
+            mask: A polygon or several (shapely), in the raster's CRS.
+        """
+        self._source, self._mask = source, mask
+        inverse = shapely.transform(mask, source.grid.affine.invert)
+        shapely.prepare(inverse)
+        self._pixels = inverse
+
+    @property
+    def grid(self) -> Grid:
+        """See RasterSource."""
+        return self._source.grid
+
+    @property
+    def name(self) -> str:
+        """See RasterSource."""
+        return self._source.name
+
+    @property
+    def identity(self) -> str:
+        """See RasterSource."""
+        return f"{self._source.identity}\nmask:{hashlib.sha256(self._mask.wkb).hexdigest()}"
+
+    @property
+    def gap(self) -> Gap | None:
+        """See RasterSource."""
+        return self._source.gap
+
+    @property
+    def may_recover(self) -> bool:
+        """See RasterSource."""
+        return self._source.may_recover
+
+    def has_changed(self, identity: str) -> bool:
+        """See RasterSource."""
+        return self._source.has_changed(identity.rpartition("\n")[0])
+
+    def mask_bands(self, bands: tuple[int, ...]) -> int:
+        """See RasterSource."""
+        return self._source.mask_bands(bands)
+
+    def value_range(self, band: int) -> tuple[float, float]:
+        """See RasterSource: of the whole raster, so that a mask changes no pixel that is inside."""
+        return self._source.value_range(band)
+
+    def read(self, window: Window, bands: tuple[int, ...], out: NDArray[Any], mask: NDArray[Any]) -> Validity:
+        """See RasterSource; pixels whose centre lies outside the polygons are 0, and 0 in the mask."""
+        box = shapely.box(window.column, window.row, window.column + window.width, window.row + window.height)
+        if not self._pixels.intersects(box):
+            out[...] = 0
+            return Validity.EMPTY
+        validity = self._source.read(window, bands, out, mask)
+        if validity is Validity.EMPTY or self._pixels.contains(box):
+            return validity
+        if validity is Validity.FULL:
+            mask[...] = 1
+        inside = self._inside(window, box)
+        mask *= inside
+        out *= inside.astype(out.dtype)
+        return Validity.PARTIAL if mask.any() else Validity.EMPTY
+
+    def coarser(self, factor: float) -> RasterSource | None:
+        """See RasterSource; pictures show also what is outside."""
+        return self._source.coarser(factor)
+
+    def clone(self) -> MaskedRaster:
+        """See RasterSource."""
+        return MaskedRaster(self._source.clone(), self._mask)
+
+    def close(self) -> None:
+        """See RasterSource."""
+        self._source.close()
+
+    def _inside(self, window: Window, box: Any) -> NDArray[Any]:  # noqa: ANN401
+        """Which pixels of a window have their centre inside: 1, others 0 (uint8)."""
+        memory = gdal.GetDriverByName("MEM").Create("", window.width, window.height, 1, gdal.GDT_Byte)
+        memory.SetGeoTransform((window.column, 1.0, 0.0, window.row, 0.0, 1.0))
+        vectors = ogr.GetDriverByName("Memory").CreateDataSource("")
+        layer = vectors.CreateLayer("mask", geom_type=ogr.wkbUnknown)
+        feature = ogr.Feature(layer.GetLayerDefn())
+        feature.SetGeometry(ogr.CreateGeometryFromWkb(self._pixels.intersection(box).wkb))
+        layer.CreateFeature(feature)
+        gdal.RasterizeLayer(memory, [1], layer, burn_values=[1])
+        return np.asarray(memory.ReadAsArray())

@@ -1,0 +1,141 @@
+"""Makes one raster of many, on the fly: a virtual raster (VRT) in the CRS of the first, the first one on top."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from osgeo import gdal, gdal_array
+
+from ..errors import RasterError
+from ..reprojection import reference_of
+from ..translation import tr
+from .collections import Piece
+from .files import files_of
+from .gdal_raster import has_place
+from .preparing import prepared, text_of
+
+SAME_SIZE = 1e-6
+"""Pixels whose sides differ by less than this share of them are of one size."""
+
+
+@dataclass(frozen=True)
+class _Like:
+    """What all rasters of a mosaic are brought to: that of the first."""
+
+    crs: str
+    x_size: float
+    y_size: float
+    bands: int
+    dtype: str
+
+
+def mosaic_of(
+    pieces: Sequence[Piece], cell_size: float | None = None, unscale: bool = False, check: Callable[[], None] = lambda: None
+) -> tuple[str, tuple[str, ...]]:
+    """The text of a virtual raster, which GDAL opens, and all files that it is made of.
+
+    Args:
+        pieces: The rasters; where they overlap, the first one counts.
+        cell_size: Side of a pixel in units of the first one's CRS; None for its own.
+        unscale: Whether scale and offset of bands are applied.
+        check: Called for each raster; raises to stop.
+
+    Raises:
+        RasterError: One cannot be opened, has no place on the ground, or has other bands than the first.
+    """
+    like: _Like | None = None
+    paths, files, finest, nodata = [], [], math.inf, None
+    needs_alpha = True
+    for piece in pieces:
+        check()
+        dataset = _opened(piece)
+        files += files_of(dataset)
+        text = prepared(dataset, unscale)
+        dataset = dataset if text is None else gdal.Open(text)
+        like = like or _like(dataset, cell_size)
+        ordinary = _brought(dataset, piece, like)
+        band = ordinary.GetRasterBand(1)
+        finest = min(finest, abs(ordinary.GetGeoTransform()[1]))
+        nodata = band.GetNoDataValue() if nodata is None else nodata
+        needs_alpha = needs_alpha and nodata is None and band.GetMaskFlags() == gdal.GMF_ALL_VALID
+        paths.append(ordinary.GetDescription() or text_of(ordinary))
+        dataset = ordinary = None
+    if like is None:
+        raise RasterError(tr("There is no raster to make a mosaic of."))
+    options = gdal.BuildVRTOptions(
+        resolution="user", xRes=like.x_size, yRes=like.y_size, addAlpha=needs_alpha, VRTNodata=nodata,
+        resampleAlg="average" if finest < like.x_size * (1 - SAME_SIZE) else "bilinear", strict=True,
+    )  # fmt: skip
+    try:
+        # Where rasters overlap, GDAL shows the last one.
+        mosaic = gdal.BuildVRT("", paths[::-1], options=options)
+    except RuntimeError as error:
+        raise RasterError(tr("The rasters cannot be put together: {error}.", error=error)) from error
+    if mosaic is None:
+        raise RasterError(tr("The rasters cannot be put together: {error}.", error=gdal.GetLastErrorMsg()))
+    return text_of(mosaic), tuple(dict.fromkeys(files))
+
+
+def _opened(piece: Piece) -> Any:  # noqa: ANN401 - GDAL has no type stubs
+    try:
+        dataset = gdal.OpenEx(piece.path, gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR)
+        error = gdal.GetLastErrorMsg()
+    except RuntimeError as failure:
+        dataset, error = None, str(failure)
+    if dataset is None or not dataset.RasterCount:
+        raise RasterError(
+            tr("The raster {path} cannot be opened: {error}.", path=piece.name, error=error or tr("it has no bands"))
+        )
+    if not has_place(dataset):
+        raise RasterError(
+            tr("{path} does not say where it lies, so it cannot be a part of a mosaic. Choose PROCESS_ITEMS_SEPARATELY for such "
+               "images.", path=piece.name)
+        )  # fmt: skip
+    return dataset
+
+
+def _like(dataset: Any, cell_size: float | None) -> _Like:  # noqa: ANN401
+    transform = dataset.GetGeoTransform()
+    x_size, y_size = math.hypot(transform[1], transform[4]), math.hypot(transform[2], transform[5])
+    return _Like(dataset.GetProjection(), cell_size or x_size, cell_size or y_size, dataset.RasterCount, _dtype(dataset))
+
+
+def _dtype(dataset: Any) -> str:  # noqa: ANN401
+    codes = [dataset.GetRasterBand(number + 1).DataType for number in range(dataset.RasterCount)]
+    return str(np.result_type(*map(gdal_array.GDALTypeCodeToNumericTypeCode, codes)))
+
+
+def _brought(dataset: Any, piece: Piece, like: _Like) -> Any:  # noqa: ANN401
+    """The raster in the CRS of the first, with its kind of pixels and without rotation."""
+    if dataset.RasterCount != like.bands:
+        raise RasterError(
+            tr("{path} has {count} bands, but the first raster has {first}. Rasters of a mosaic need the same bands; "
+               "PROCESS_ITEMS_SEPARATELY needs them too, if the model does not name its bands.", path=piece.name,
+               count=dataset.RasterCount, first=like.bands)
+        )  # fmt: skip
+    transform, crs = dataset.GetGeoTransform(), dataset.GetProjection()
+    is_elsewhere = bool(crs and like.crs) and crs != like.crs and not reference_of(crs).IsSame(reference_of(like.crs))
+    if is_elsewhere or transform[2] or transform[4]:
+        dataset = _warped(dataset, like)
+    if _dtype(dataset) != like.dtype:
+        code = gdal_array.NumericTypeCodeToGDALTypeCode(np.dtype(like.dtype))
+        dataset = gdal.Translate("", dataset, format="VRT", outputType=code)
+    return dataset
+
+
+def _warped(dataset: Any, like: _Like) -> Any:  # noqa: ANN401
+    """North up in the CRS of the first; with a mask where nothing else would tell what lies outside of the raster."""
+    band = dataset.GetRasterBand(1)
+    is_open = band.GetNoDataValue() is None and not band.GetMaskFlags() & gdal.GMF_ALPHA
+    warped = gdal.Warp(
+        "", dataset, format="VRT", dstSRS=like.crs or None, xRes=like.x_size, yRes=like.y_size, targetAlignedPixels=True,
+        resampleAlg="bilinear", dstAlpha=is_open,
+    )  # fmt: skip
+    if not is_open:
+        return warped
+    bands = list(range(1, like.bands + 1))
+    return gdal.Translate("", gdal.Open(text_of(warped)), format="VRT", bandList=bands, maskBand=like.bands + 1)

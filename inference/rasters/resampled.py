@@ -1,0 +1,133 @@
+"""A raster at another cell size, where its source cannot do that itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from osgeo import gdal, gdal_array
+
+from ..grid import ROUNDING, Grid, Window
+from .source import Gap, RasterSource, Validity
+
+MARGIN = 2
+"""Pixels of the source beyond a window that interpolation looks at."""
+
+
+def at_cell_size(source: RasterSource, cell_size: float | None) -> RasterSource:
+    """A raster at a cell size (units of its CRS); itself where that is its own, or none is given."""
+    own = source.grid.affine.cell_size
+    if cell_size is None or all(math.isclose(side, cell_size, rel_tol=1e-4) for side in own):
+        return source
+    return Resampled(source, cell_size)
+
+
+class Resampled:
+    """A RasterSource over a finer or coarser one: averaged where it becomes coarser, else bilinear."""
+
+    def __init__(self, source: RasterSource, cell_size: float) -> None:
+        """Put a grid over it that begins at the same corner.
+
+        Args:
+            source: Becomes this one's, which closes it.
+            cell_size: Side of a pixel in units of the CRS.
+        """
+        self._source, self._cell_size = source, cell_size
+        own = source.grid
+        x, y = (cell_size / side for side in own.affine.cell_size)
+        self._factors = x, y
+        width, height = max(math.ceil(own.width / x - ROUNDING), 1), max(math.ceil(own.height / y - ROUNDING), 1)
+        self._grid = replace(own, width=width, height=height, affine=own.affine.scaled(x, y))
+        self._gap: Gap | None = None
+
+    @property
+    def name(self) -> str:
+        """See RasterSource."""
+        return self._source.name
+
+    @property
+    def grid(self) -> Grid:
+        """See RasterSource."""
+        return self._grid
+
+    @property
+    def identity(self) -> str:
+        """See RasterSource."""
+        return self._source.identity
+
+    @property
+    def gap(self) -> Gap | None:
+        """See RasterSource."""
+        return self._gap
+
+    @property
+    def may_recover(self) -> bool:
+        """See RasterSource."""
+        return self._source.may_recover
+
+    def has_changed(self, identity: str) -> bool:
+        """See RasterSource."""
+        return self._source.has_changed(identity)
+
+    def mask_bands(self, bands: tuple[int, ...]) -> int:
+        """See RasterSource."""
+        return self._source.mask_bands(bands)
+
+    def value_range(self, band: int) -> tuple[float, float]:
+        """See RasterSource."""
+        return self._source.value_range(band)
+
+    def read(self, window: Window, bands: tuple[int, ...], out: NDArray[Any], mask: NDArray[Any]) -> Validity:
+        """See RasterSource."""
+        (x, y), self._gap = self._factors, None
+        left, top = math.floor(window.column * x) - MARGIN, math.floor(window.row * y) - MARGIN
+        right = math.ceil((window.column + window.width) * x) + MARGIN
+        bottom = math.ceil((window.row + window.height) * y) + MARGIN
+        fine = Window(left, top, right - left, bottom - top)
+        pixels = np.zeros((len(bands), fine.height, fine.width), out.dtype)
+        valid = np.zeros((mask.shape[0], fine.height, fine.width), np.uint8)
+        validity = self._source.read(fine, bands, pixels, valid)
+        if self._source.gap is not None:
+            self._gap = replace(self._source.gap, windows=tuple(map(self._coarse, self._source.gap.windows)))
+        if validity is Validity.EMPTY:
+            out[...] = 0
+            return validity
+        if validity is Validity.FULL:
+            valid[...] = 1
+        offset = window.column * x - left, window.row * y - top
+        self._resample(pixels, offset, out)
+        self._resample(valid, offset, mask, is_mask=True)
+        out *= (mask if mask.shape[0] in (1, len(bands)) else mask.min(axis=0)).astype(out.dtype)
+        if not mask.any():
+            return Validity.EMPTY
+        return Validity.FULL if mask.all() else Validity.PARTIAL
+
+    def coarser(self, factor: float) -> RasterSource | None:
+        """See RasterSource."""
+        return self._source.coarser(factor * max(self._factors))
+
+    def clone(self) -> Resampled:
+        """See RasterSource."""
+        return Resampled(self._source.clone(), self._cell_size)
+
+    def close(self) -> None:
+        """See RasterSource."""
+        self._source.close()
+
+    def _coarse(self, window: Window) -> Window:
+        x, y = self._factors
+        left, top = math.floor(window.column / x), math.floor(window.row / y)
+        right, bottom = math.ceil((window.column + window.width) / x), math.ceil((window.row + window.height) / y)
+        return Window(left, top, right - left, bottom - top)
+
+    def _resample(self, fine: NDArray[Any], offset: tuple[float, float], out: NDArray[Any], is_mask: bool = False) -> None:
+        """Fill an array (bands, height, width) from a finer or coarser one that begins `offset` pixels before it."""
+        (x, y), (_, height, width) = self._factors, out.shape
+        code = gdal.GRIORA_NearestNeighbour if is_mask else gdal.GRIORA_Average if max(x, y) > 1 else gdal.GRIORA_Bilinear
+        dataset = gdal_array.OpenArray(np.ascontiguousarray(fine))
+        out[...] = gdal_array.DatasetReadAsArray(
+            dataset, offset[0], offset[1], width * x, height * y, buf_xsize=width, buf_ysize=height, resample_alg=code
+        ).reshape(out.shape)

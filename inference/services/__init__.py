@@ -1,0 +1,1 @@
+"""Rasters that servers give tile by tile or image by image, whatever carries the requests."""

@@ -1,0 +1,175 @@
+"""Layers that servers keep as tiles at fixed resolutions: XYZ, WMTS, cached map services."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..errors import RasterError
+from ..grid import ROUNDING, Affine, Bounds, Grid, Window
+from ..translation import tr
+from .fetching import Answer
+from .images import colored, complaint_about, decoded
+from .tiles import Tile
+
+HALF_EQUATOR = 20037508.342789244
+"""Metres of EPSG:3857 from its middle to its edges."""
+LAST_LEVEL = 23
+"""The finest of tile servers: 2 cm."""
+USUAL_SIDE = 256
+FINEST = 6
+"""Levels whose cell sizes a message names."""
+COLORS = ("Red", "Green", "Blue")
+WEB_MERCATOR = "EPSG:3857"
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of a pyramid.
+
+    Attributes:
+        name: What the service calls it.
+        resolution: Side of a pixel in units of the CRS.
+        origin: Left top corner of tile 0, 0 in map units.
+        tile_size: Width and height in pixels.
+        limits: Columns and rows of tiles that there are; None where any may be.
+    """
+
+    name: str
+    resolution: float
+    origin: tuple[float, float]
+    tile_size: tuple[int, int] = (USUAL_SIDE, USUAL_SIDE)
+    limits: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """All resolutions of a layer.
+
+    Attributes:
+        name: What users know it by.
+        crs: WKT.
+        levels: In any order.
+        address: Where a tile is, by the level's name, column and row.
+        bounds: Where there is anything, in map units; None for everywhere.
+    """
+
+    name: str
+    crs: str
+    levels: Sequence[Level]
+    address: Callable[[str, int, int], str]
+    bounds: Bounds | None = None
+
+    def at(self, cell_size: float | None, extent: Bounds | None) -> PyramidLayer:
+        """The coarsest level that is as fine as wanted, over an extent.
+
+        Raises:
+            RasterError: Size or extent were not given, or the layer lies elsewhere.
+        """
+        if cell_size is None or extent is None:
+            raise RasterError(self._needed(cell_size is None, extent is None))
+        by_size = sorted(self.levels, key=lambda level: level.resolution, reverse=True)
+        fitting = [level for level in by_size if level.resolution <= cell_size * (1 + ROUNDING)]
+        level = (
+            max(fitting, key=lambda level: level.resolution) if fitting else min(self.levels, key=lambda each: each.resolution)
+        )
+        return PyramidLayer(self, level, _inside(extent, self.bounds, self.name))
+
+    def _needed(self, needs_size: bool, needs_extent: bool) -> str:
+        parts = [name for name, needed in (("EXTENT", needs_extent), ("CELL_SIZE", needs_size)) if needed]
+        finest = sorted(self.levels, key=lambda level: level.resolution)[:FINEST]
+        sizes = ", ".join(tr("{size:.10g} (level {name})", size=level.resolution, name=level.name) for level in finest)
+        return tr(
+            "{name} comes in tiles without a size of its own: set {needed}. Its finest levels have cell sizes of {sizes}; choose "
+            "the one that is nearest to what the model was trained on.", name=self.name, needed=tr(" and ").join(parts),
+            sizes=sizes,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PyramidLayer:
+    """A level of a pyramid over an extent: a TileLayer of red, green and blue."""
+
+    pyramid: Pyramid
+    level: Level
+    extent: Bounds
+
+    value_ranges = None
+
+    @property
+    def name(self) -> str:
+        """See TileLayer."""
+        return self.pyramid.name
+
+    @property
+    def tile_size(self) -> tuple[int, int]:
+        """See TileLayer."""
+        return self.level.tile_size
+
+    @cached_property
+    def _window(self) -> Window:
+        """The pixels of the extent, counted from the left top of tile 0, 0."""
+        (left, top), side = self.level.origin, self.level.resolution
+        first = math.floor((self.extent[0] - left) / side + ROUNDING), math.floor((top - self.extent[3]) / side + ROUNDING)
+        last = math.ceil((self.extent[2] - left) / side - ROUNDING), math.ceil((top - self.extent[1]) / side - ROUNDING)
+        return Window(first[0], first[1], max(last[0] - first[0], 1), max(last[1] - first[1], 1))
+
+    @cached_property
+    def grid(self) -> Grid:
+        """See TileLayer."""
+        (left, top), side, window = self.level.origin, self.level.resolution, self._window
+        affine = Affine(left + window.column * side, side, 0.0, top - window.row * side, 0.0, -side)
+        return Grid(window.width, window.height, affine, self.pyramid.crs, "uint8", COLORS)
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """See TileLayer."""
+        return -self._window.column, -self._window.row
+
+    @property
+    def identity(self) -> str:
+        """See TileLayer."""
+        return f"{self.pyramid.address(self.level.name, 0, 0)} {self.level}"
+
+    def address(self, column: int, row: int) -> str:
+        """See TileLayer."""
+        return self.pyramid.address(self.level.name, column, row)
+
+    def complaint(self, answer: Answer) -> str:
+        """See TileLayer."""
+        return complaint_about(answer, *self.tile_size)
+
+    def decoded(self, answer: Answer) -> Tile:
+        """See TileLayer."""
+        return colored(decoded(answer.body))
+
+
+def web_mercator_levels(tile: int = USUAL_SIDE, first: int = 0, last: int = LAST_LEVEL) -> list[Level]:
+    """The levels of the common tile servers; `tile` is the number of pixels that a side of a tile has."""
+    return [
+        Level(str(zoom), 2 * HALF_EQUATOR / (tile << zoom), (-HALF_EQUATOR, HALF_EQUATOR), (tile, tile), (1 << zoom, 1 << zoom))
+        for zoom in range(first, last + 1)
+    ]
+
+
+def xyz_address(template: str, zoom: str, column: int, row: int) -> str:
+    """A template of QGIS with its places filled: {x} {y} {z}, {-y} (counted from the south), {q} (quadkey)."""
+    level = int(zoom)
+    quadkey = "".join(str((column >> bit & 1) + 2 * (row >> bit & 1)) for bit in range(level - 1, -1, -1))
+    values = {"{x}": column, "{y}": row, "{z}": level, "{-y}": (1 << level) - 1 - row, "{q}": quadkey}
+    for place, value in values.items():
+        template = template.replace(place, str(value))
+    return template
+
+
+def _inside(extent: Bounds, bounds: Bounds | None, name: str) -> Bounds:
+    if bounds is None:
+        return extent
+    left, low, right, high = (
+        max(extent[0], bounds[0]), max(extent[1], bounds[1]), min(extent[2], bounds[2]), min(extent[3], bounds[3])
+    )  # fmt: skip
+    if left >= right or low >= high:
+        raise RasterError(tr("The extent does not touch {name}. Choose an extent inside it, in any CRS.", name=name))
+    return left, low, right, high
