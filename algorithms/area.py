@@ -89,8 +89,10 @@ class Area:
             return None
         import shapely
 
+        from ..inference.rasters.masked import polygonal
+
         polygons = [shapely.from_wkb(bytes(self._in(polygon, self.mask[1], crs).asWkb())) for polygon in self.mask[0]]
-        return shapely.union_all(shapely.make_valid(shapely.force_2d(polygons)))
+        return polygonal(shapely.union_all(shapely.make_valid(shapely.force_2d(polygons))))
 
     def _in(
         self, geometry: QgsGeometry, source: QgsCoordinateReferenceSystem, target: QgsCoordinateReferenceSystem

@@ -52,7 +52,7 @@ def pieces_of(path: str) -> tuple[Piece, ...]:
         return _of_archive(prefix + path, path)
     if path.lower().endswith((".json", ".geojson")) and stac.is_stac(path):
         return tuple(Piece(gdal_path(found), name) for found, name in stac.items_of(path))
-    if not path.startswith("/vsi") and _driver_of(path) is None and (found := _of_tile_index(path)):
+    if not path.startswith("/vsi") and not _opens(path) and (found := _of_tile_index(path)):
         return found
     return (_piece(path),)
 
@@ -94,6 +94,17 @@ def _driver_of(path: str) -> str | None:
     except RuntimeError:
         return None
     return None if driver is None else str(driver.ShortName)
+
+
+def _opens(path: str) -> bool:
+    """Whether a file holds pixels; that of a driver that knows vectors too, such as a GeoPackage's, has to be opened for it."""
+    name = _driver_of(path)
+    if name is None or gdal.GetDriverByName(name).GetMetadataItem(gdal.DCAP_VECTOR) is None:
+        return name is not None
+    try:
+        return gdal.OpenEx(path, gdal.OF_RASTER) is not None
+    except RuntimeError:
+        return False
 
 
 def _of_folder(folder: str) -> tuple[Piece, ...]:

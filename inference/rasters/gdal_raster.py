@@ -127,7 +127,7 @@ class GdalRaster:
     def mask_bands(self, bands: tuple[int, ...]) -> int:
         """See RasterSource: bands have masks of their own where NoData is declared a band, or NaN can occur."""
         own = gdal.GMF_NODATA
-        separate = np.dtype(self._grid.dtype).kind == "f" or any(self._mask_flags(band) & own for band in bands)
+        separate = np.dtype(self._grid.dtype).kind == "f" or any(self._mask_flags(band, bands) & own for band in bands)
         return len(bands) if separate else 1
 
     def value_range(self, band: int) -> tuple[float, float]:
@@ -175,7 +175,7 @@ class GdalRaster:
         place: tuple[slice, slice],
         whole: bool,
     ) -> Validity:
-        masked = [band for band in bands if not self._mask_flags(band) & gdal.GMF_ALL_VALID]
+        masked = [band for band in bands if not self._mask_flags(band, bands) & gdal.GMF_ALL_VALID]
         is_float = pixels.dtype.kind == "f"
         if whole and not masked and not is_float:
             return Validity.FULL
@@ -194,9 +194,10 @@ class GdalRaster:
             return Validity.EMPTY
         return Validity.FULL if whole and target.all() else Validity.PARTIAL
 
-    def _mask_flags(self, band: int) -> int:
-        """GDAL's flags; a band that is alpha itself, and was asked for, is a band like any other."""
-        return gdal.GMF_ALL_VALID if band == self._grid.alpha else self._masks[band]
+    def _mask_flags(self, band: int, bands: tuple[int, ...]) -> int:
+        """GDAL's flags; alpha that is asked for is a band like any other, and masks nothing."""
+        is_asked = self._grid.alpha in bands and self._masks[band] & gdal.GMF_ALPHA
+        return gdal.GMF_ALL_VALID if is_asked or band == self._grid.alpha else self._masks[band]
 
     def _read_mask_plane(self, window: Window, band: int | None, plane: NDArray[Any]) -> None:
         if band is None:

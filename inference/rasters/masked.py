@@ -14,6 +14,12 @@ from ..grid import Grid, Window
 from .source import Gap, RasterSource, Validity
 
 
+def polygonal(geometry: Any) -> Any:  # noqa: ANN401 - shapely has no type stubs
+    """The polygons among what repairing or cutting has left, as one geometry: lines and points cover nothing."""
+    parts = shapely.get_parts(shapely.get_parts(geometry))
+    return shapely.union_all(parts[shapely.get_dimensions(parts) == 2])  # noqa: PLR2004 - areas
+
+
 class MaskedRaster:
     """A RasterSource over another one."""
 
@@ -24,8 +30,8 @@ class MaskedRaster:
             source: The raster; becomes this one's, which closes it.
             mask: A polygon or several (shapely), in the raster's CRS.
         """
-        self._source, self._mask = source, mask
-        inverse = shapely.transform(mask, source.grid.affine.invert)
+        self._source, self._mask = source, polygonal(mask)
+        inverse = shapely.transform(self._mask, source.grid.affine.invert)
         shapely.prepare(inverse)
         self._pixels = inverse
 
@@ -101,7 +107,11 @@ class MaskedRaster:
         vectors = ogr.GetDriverByName("Memory").CreateDataSource("")
         layer = vectors.CreateLayer("mask", geom_type=ogr.wkbUnknown)
         feature = ogr.Feature(layer.GetLayerDefn())
-        feature.SetGeometry(ogr.CreateGeometryFromWkb(self._pixels.intersection(box).wkb))
+        feature.SetGeometry(ogr.CreateGeometryFromWkb(polygonal(self._pixels.intersection(box)).wkb))
         layer.CreateFeature(feature)
-        gdal.RasterizeLayer(memory, [1], layer, burn_values=[1])
+        gdal.PushErrorHandler("CPLQuietErrorHandler")  # it warns that pixels have no CRS
+        try:
+            gdal.RasterizeLayer(memory, [1], layer, burn_values=[1])
+        finally:
+            gdal.PopErrorHandler()
         return np.asarray(memory.ReadAsArray())

@@ -15,6 +15,8 @@ from ..errors import RasterError
 from ..translation import tr
 
 OPAQUE = 255
+NORTH, SOUTH = 32600, 32700
+"""EPSG's codes of UTM on WGS 84, without the zone."""
 WEST_OF_ALL, ZONE = -180, 6
 """Degrees: where the zones of UTM begin, and how wide they are."""
 
@@ -37,12 +39,12 @@ def prepared(dataset: gdal.Dataset, unscale: bool) -> str | None:
     steps = list(_steps(dataset, unscale))
     for step in steps:
         try:
-            dataset = step(dataset)
+            dataset = gdal.Open(text_of(step(dataset)))  # by its text: GDAL loses what has no name
         except RuntimeError as error:
             raise RasterError(tr("{path} cannot be prepared: {error}.", path=dataset.GetDescription(), error=error)) from error
         if dataset is None:
             raise RasterError(tr("A raster cannot be prepared: {error}.", error=gdal.GetLastErrorMsg()))
-    return text_of(dataset) if steps else None
+    return str(dataset.GetDescription()) if steps else None
 
 
 def text_of(virtual: gdal.Dataset) -> str:
@@ -86,7 +88,10 @@ def _colored(dataset: gdal.Dataset) -> gdal.Dataset:
 
 
 def _unscaled(dataset: gdal.Dataset) -> gdal.Dataset:
-    return gdal.Translate("", dataset, format="VRT", unscale=True, outputType=gdal.GDT_Float32)
+    """Physical values; NoData is told by a mask, as it is one of the stored numbers."""
+    is_declared = dataset.GetRasterBand(1).GetNoDataValue() is not None
+    told = {"noData": "none", "maskBand": "mask,1"} if is_declared else {}
+    return gdal.Translate("", dataset, format="VRT", unscale=True, outputType=gdal.GDT_Float32, **told)
 
 
 def _georeferenced(dataset: gdal.Dataset) -> gdal.Dataset:
@@ -119,6 +124,5 @@ def _zone_of(dataset: gdal.Dataset) -> str:
     model = dataset.GetMetadata("RPC")
     longitude, latitude = float(model["LONG_OFF"]), float(model["LAT_OFF"])
     reference = osr.SpatialReference()
-    reference.SetWellKnownGeogCS("WGS84")
-    reference.SetUTM(int((longitude - WEST_OF_ALL) // ZONE) % 60 + 1, latitude >= 0)
+    reference.ImportFromEPSG((NORTH if latitude >= 0 else SOUTH) + int((longitude - WEST_OF_ALL) // ZONE) % 60 + 1)
     return str(reference.ExportToWkt())
