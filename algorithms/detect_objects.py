@@ -191,7 +191,10 @@ class DetectObjects(QgsProcessingAlgorithm):
         return properties
 
     def prepareAlgorithm(
-        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback  # noqa: ARG002
+        self,
+        parameters: dict[str, Any],
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,  # noqa: ARG002
     ) -> bool:
         """Resolve layers, which only the main thread may do."""
         try:

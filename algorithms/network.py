@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -14,8 +15,12 @@ from ..inference.errors import Cancelled, RasterError
 from ..inference.services.fetching import Answer, UnreachableError
 from ..inference.translation import tr
 
+NUMBER = "dlpk_number"
+"""Property of a reply that tells whose it is."""
 TIMEOUT = 30_000
 """Milliseconds that a server may be silent."""
+LONGEST_END = 5_000
+"""Milliseconds that requests may take to end."""
 
 
 class Network:
@@ -52,6 +57,7 @@ class Network:
         if self._thread.caller is not None:
             self._thread.caller.stopped.emit()
         self._thread.quit()
+        self._thread.wait(LONGEST_END)  # a thread that runs may not be destroyed
 
 
 class _Thread(QThread):
@@ -79,7 +85,8 @@ class _Caller(QObject):
     def __init__(self) -> None:
         super().__init__()
         self._manager = QgsNetworkAccessManager()
-        self._exchanges: set[_Exchange] = set()
+        self._waiting: dict[int, tuple[QNetworkReply, Future[Answer]]] = {}
+        self._numbers = itertools.count()
         self._is_stopped = False
         self.asked.connect(self._ask, Qt.ConnectionType.QueuedConnection)
         self.stopped.connect(self.stop, Qt.ConnectionType.QueuedConnection)
@@ -101,40 +108,33 @@ class _Caller(QObject):
         if authcfg and not manager.updateNetworkRequest(request, authcfg)[0]:
             answer.set_exception(RasterError(_unknown(authcfg)))
             return
-        exchange = _Exchange(self._manager.get(request), answer, self._exchanges)
+        reply = self._manager.get(request)
         if authcfg:
-            manager.updateNetworkReply(exchange.reply, authcfg)
-        self._exchanges.add(exchange)
-
-    @pyqtSlot()
-    def stop(self) -> None:
-        self._is_stopped = True
-        for exchange in list(self._exchanges):
-            exchange.reply.abort()
-
-
-class _Exchange(QObject):
-    """One request and what comes of it."""
-
-    def __init__(self, reply: QNetworkReply, answer: Future[Answer], others: set[_Exchange]) -> None:
-        super().__init__()
-        self.reply, self._answer, self._others = reply, answer, others
+            manager.updateNetworkReply(reply, authcfg)
+        number = next(self._numbers)
+        reply.setProperty(NUMBER, number)
+        self._waiting[number] = reply, answer
         reply.finished.connect(self._finish)
 
     @pyqtSlot()
     def _finish(self) -> None:
-        reply = self.reply
+        reply = self.sender()
+        _, answer = self._waiting.pop(reply.property(NUMBER))
         status = reply.attribute(QNetworkRequest.Attribute.HttpStatusCodeAttribute)
-        is_whole = reply.isOpen() and (reply.error() == QNetworkReply.NetworkError.NoError or (status or 0) >= 300)  # noqa: PLR2004
-        if status is not None and is_whole:
-            headers = {
-                bytes(name).decode("latin-1").lower(): bytes(value).decode("latin-1") for name, value in reply.rawHeaderPairs()
-            }
-            self._answer.set_result(Answer(int(status), headers, bytes(reply.readAll())))
+        is_whole = reply.error() == QNetworkReply.NetworkError.NoError or (status or 0) >= 300  # noqa: PLR2004 - HTTP's errors
+        if status is not None and is_whole and reply.isOpen():
+            pairs = ((bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in reply.rawHeaderPairs())
+            headers = {name.lower(): value for name, value in pairs}
+            answer.set_result(Answer(int(status), headers, bytes(reply.readAll())))
         else:
-            self._answer.set_exception(UnreachableError(reply.errorString()))
-        self._others.discard(self)
+            answer.set_exception(UnreachableError(reply.errorString()))
         reply.deleteLater()
+
+    @pyqtSlot()
+    def stop(self) -> None:
+        self._is_stopped = True
+        for reply, _ in list(self._waiting.values()):
+            reply.abort()
 
 
 def _stopped() -> Cancelled:

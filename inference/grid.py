@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from .errors import RasterError
 from .translation import tr
 
-ROUNDING = 1e-6
-"""Pixels by which an edge may miss a pixel border through rounding."""
+ROUNDING = 0.01
+"""Pixels by which an edge may miss a pixel border through rounding, as in what services tell of their extent."""
 Bounds = tuple[float, float, float, float]
 """x minimum, y minimum, x maximum, y maximum in map units."""
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from qgis.core import QgsCoordinateReferenceSystem, QgsRasterDataProvider, QgsRasterLayer
 
 from ...inference.errors import RasterError
-from ...inference.rasters.resampled import at_cell_size
 from ...inference.rasters.source import RasterSource
 from ...inference.translation import tr
 from .provider_raster import ProviderRaster
@@ -49,4 +48,4 @@ class ProviderLayer:
 
     def open(self, wish: Wish) -> Sequence[RasterSource]:
         """See RasterInput."""
-        return [at_cell_size(ProviderRaster(self.provider.clone(), self.name), wish.cell_size)]
+        return [ProviderRaster(self.provider.clone(), self.name, wish.cell_size)]

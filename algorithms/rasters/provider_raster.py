@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qgis.core import Qgis, QgsRasterBlock, QgsRasterBlockFeedback, QgsRasterDataProvider, QgsRectangle
 
 from ...inference.errors import RasterError
-from ...inference.grid import Affine, Bounds, Grid, Window
+from ...inference.grid import ROUNDING, Affine, Bounds, Grid, Window
 from ...inference.rasters.source import Gap, RasterSource, Validity
 from ...inference.secrets import without_credentials
 from ...inference.translation import tr
@@ -27,20 +27,28 @@ _ASKING = threading.Lock()
 
 
 class ProviderRaster:
-    """A RasterSource over a raster data provider of QGIS, at the provider's own cell size."""
+    """A RasterSource over a raster data provider of QGIS, at any cell size: providers resample, or have their server do it."""
 
     may_recover = True
     gap: Gap | None = None
     """A provider tells only that all of a block failed, which is an error."""
 
-    def __init__(self, provider: QgsRasterDataProvider, name: str) -> None:
+    def __init__(self, provider: QgsRasterDataProvider, name: str, cell_size: float | None = None) -> None:
         """Take over a clone of a layer's provider.
+
+        Args:
+            provider: Used by this only.
+            name: Of the layer.
+            cell_size: Side of a pixel in units of the CRS; None for the provider's own.
 
         Raises:
             RasterError: It has no pixels of its own, or of a kind that models cannot take.
         """
-        self._provider, self.name = provider, name
-        self._grid = _grid_of(provider, name)
+        self._provider, self.name, self._cell_size = provider, name, cell_size
+        self._grid = _grid_of(provider, name, cell_size)
+        provider.setZoomedInResamplingMethod(QgsRasterDataProvider.ResamplingMethod.Bilinear)
+        provider.setZoomedOutResamplingMethod(QgsRasterDataProvider.ResamplingMethod.Average)
+        provider.enableProviderResampling(True)
         self._nodata = [
             provider.sourceNoDataValue(band)
             if provider.sourceHasNoDataValue(band) and provider.useSourceNoDataValue(band)
@@ -115,7 +123,7 @@ class ProviderRaster:
 
     def clone(self) -> ProviderRaster:
         """See RasterSource."""
-        return ProviderRaster(self._provider.clone(), self.name)
+        return ProviderRaster(self._provider.clone(), self.name, self._cell_size)
 
     def close(self) -> None:
         """See RasterSource."""
@@ -123,7 +131,7 @@ class ProviderRaster:
         self._feedback = QgsRasterBlockFeedback()
 
 
-def _grid_of(provider: QgsRasterDataProvider, name: str) -> Grid:
+def _grid_of(provider: QgsRasterDataProvider, name: str, cell_size: float | None) -> Grid:
     width, height, extent = provider.xSize(), provider.ySize(), provider.extent()
     if width <= 0 or height <= 0 or extent.isEmpty() or not math.isfinite(extent.width()):
         raise RasterError(
@@ -134,6 +142,8 @@ def _grid_of(provider: QgsRasterDataProvider, name: str) -> Grid:
     if not kinds or any(kind not in _DTYPES for kind in kinds):
         raise RasterError(tr("{name} has pixels that models cannot take.", name=name))
     bounds: Bounds = extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()
-    affine = Affine(bounds[0], extent.width() / width, 0.0, bounds[3], 0.0, -extent.height() / height)
+    x, y = (cell_size, cell_size) if cell_size is not None else (extent.width() / width, extent.height() / height)
+    width, height = (max(math.ceil(size - ROUNDING), 1) for size in (extent.width() / x, extent.height() / y))
+    affine = Affine(bounds[0], x, 0.0, bounds[3], 0.0, -y)
     names = tuple(provider.generateBandName(band) for band in range(1, len(kinds) + 1))
     return Grid(width, height, affine, wkt_of(provider.crs()), str(np.result_type(*(_DTYPES[kind] for kind in kinds))), names)

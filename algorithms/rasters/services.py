@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Union
 from urllib.parse import parse_qs
 
+import numpy as np
 from qgis.core import QgsCoordinateReferenceSystem, QgsDataSourceUri
 
 from ...inference.errors import RasterError
+from ...inference.grid import Bounds
 from ...inference.rasters.resampled import at_cell_size
 from ...inference.rasters.source import RasterSource
 from ...inference.secrets import without_credentials
@@ -131,19 +133,19 @@ def _xyz(template: str, authcfg: str, headers: dict[str, str], first: int, last:
 
     def find(fetcher: Fetcher, wish: Wish) -> Pyramid:
         usual = pyramid(side or USUAL_SIDE)
-        layer = usual.at(wish.cell_size, wish.extent_in(mercator))  # refuses what lacks a size or an extent
-        return usual if side else pyramid(_side_of(layer, fetcher))
+        extent = wish.extent_in(mercator)
+        layer = usual.at(wish.cell_size, extent)  # refuses what lacks a size or an extent
+        return usual if side or extent is None else pyramid(_side_of(layer, extent, fetcher))
 
     return Service(template, find, mercator, authcfg, headers)
 
 
-def _side_of(layer: PyramidLayer, fetcher: Fetcher) -> int:
-    """The pixels that a side of a tile has, by one from the middle; a layer without one there has the usual ones."""
-    columns, rows = (
-        (size // 2 - first) // USUAL_SIDE for size, first in zip((layer.grid.width, layer.grid.height), layer.origin)
-    )
+def _side_of(layer: PyramidLayer, extent: Bounds, fetcher: Fetcher) -> int:
+    """The pixels that a side of a tile has, by the one in the middle of the extent; where there is none, the usual ones."""
+    middle = np.array([[(extent[0] + extent[2]) / 2, (extent[1] + extent[3]) / 2]])
+    column, row = (int(pixel) // USUAL_SIDE for pixel in layer.grid.affine.invert(middle)[0])
     try:
-        tile = decoded(fetcher.get(layer.address(columns, rows), attempts=ogc.FEW_ATTEMPTS).body)
+        tile = decoded(fetcher.get(layer.address(column, row), attempts=ogc.FEW_ATTEMPTS).body)
     except RefusedError as error:
         if error.status in FORBIDDEN:
             raise

@@ -255,11 +255,16 @@ def _error(text: str) -> RasterError:
 
 
 def _open(path: str) -> gdal.Dataset:
+    if path.startswith(REMOTE):
+        # No search for files beside it, which takes a request each.
+        gdal.SetThreadLocalConfigOption("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR")
     try:
         dataset = gdal.OpenEx(path, gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR)
         reason = gdal.GetLastErrorMsg()
     except RuntimeError as error:
         dataset, reason = None, str(error)
+    finally:
+        gdal.SetThreadLocalConfigOption("GDAL_DISABLE_READDIR_ON_OPEN", None)
     path = tr("made of several") if is_virtual(path) else path
     if dataset is None:
         raise _error(tr("The raster {path} cannot be opened: {error}.", path=path, error=reason or tr("unknown format")))

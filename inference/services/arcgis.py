@@ -13,7 +13,7 @@ from ..reprojection import reference_of
 from ..translation import tr
 from .exports import Export
 from .fetching import Answer, Fetcher
-from .pyramids import COLORS, Level, Pyramid
+from .pyramids import COLORS, Level, Pyramid, exact
 
 DTYPES = {
     "U1": "uint8", "U2": "uint8", "U4": "uint8", "U8": "uint8", "S8": "int16", "U16": "uint16", "S16": "int16",
@@ -134,7 +134,7 @@ def _cached_map(base: str, query: str, facts: dict[str, Any], name: str) -> Pyra
     levels = [Level(str(lod["level"]), float(lod["resolution"]), origin, size) for lod in info["lods"]]
     tail = f"?{query}" if query else ""
     return Pyramid(
-        name, crs, levels, lambda level, column, row: f"{base}/tile/{level}/{row}/{column}{tail}",
+        name, crs, exact(levels, crs), lambda level, column, row: f"{base}/tile/{level}/{row}/{column}{tail}",
         _bounds(facts.get("fullExtent"), name),
     )  # fmt: skip
 
@@ -186,4 +186,4 @@ def _largest(facts: dict[str, Any]) -> tuple[int, int]:
 
 
 def _numbers(bounds: Bounds) -> str:
-    return ",".join(f"{value:.12g}" for value in bounds)
+    return ",".join(f"{value:.15g}" for value in bounds)

@@ -5,18 +5,21 @@ They are asked for equal pieces of a lattice, so that a pixel is the same whiche
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 from ..errors import RasterError
-from ..grid import Affine, Bounds, Grid
+from ..grid import ROUNDING, Affine, Bounds, Grid
 from ..translation import tr
 from .fetching import Answer
 from .images import colored, complaint_about, decoded
-from .pyramids import COLORS
+from .pyramids import COLORS, check_touches
 from .tiles import Tile
 
+AROUND = 4096
+"""Pixels around an extent that blocks see with their padding, where a service does not tell its bounds."""
 PIECE = 1024
 """Pixels that a side of a piece has; fewer where the service gives fewer."""
 
@@ -58,28 +61,26 @@ class Export:
             RasterError: The service has no pixels of its own, and size or extent were not given.
         """
         sides = (cell_size, cell_size) if cell_size is not None else self.cell_size
-        around = self.bounds if extent is None and self.cell_size is not None else extent
-        if sides is None or around is None:
-            missing = [name for name, given in (("EXTENT", around), ("CELL_SIZE", sides)) if given is None]
+        wanted = self.bounds if extent is None and self.cell_size is not None else extent
+        if sides is None or wanted is None:
+            missing = [name for name, given in (("EXTENT", wanted), ("CELL_SIZE", sides)) if given is None]
             raise RasterError(
                 tr("{name} is drawn at any size: set {needed}. Choose the cell size that the model was trained on, in units of "
                    "the CRS {crs}.", name=self.name, needed=tr(" and ").join(missing), crs=self.crs.split('"')[1])
             )  # fmt: skip
-        return ExportLayer(self, sides, self._grid(sides, around))
+        return ExportLayer(self, sides, self._grid(sides, wanted))
 
     def _grid(self, sides: tuple[float, float], extent: Bounds) -> Grid:
-        """Pixels that begin where the service's own do, or else at the extent's corner."""
-        left, top = (self.bounds[0], self.bounds[3]) if self.bounds is not None else (extent[0], extent[3])
-        whole = Grid(1 << 40, 1 << 40, Affine(left, sides[0], 0.0, top, 0.0, -sides[1]), self.crs, self.dtype, self.band_names)
-        within = extent if self.bounds is None else (
-            max(extent[0], self.bounds[0]), max(extent[1], self.bounds[1]),
-            min(extent[2], self.bounds[2]), min(extent[3], self.bounds[3]),
+        """Pixels that begin where the service's own do; or, where it does not tell, around the extent."""
+        check_touches(extent, self.bounds, self.name)
+        around = self.bounds or (
+            extent[0] - AROUND * sides[0], extent[1] - AROUND * sides[1],
+            extent[2] + AROUND * sides[0], extent[3] + AROUND * sides[1],
         )  # fmt: skip
-        if within[0] >= within[2] or within[1] >= within[3]:
-            raise RasterError(tr("The extent does not touch {name}. Choose an extent inside it, in any CRS.", name=self.name))
-        window = whole.window_of_extent(within)
-        corner = Affine(left + window.column * sides[0], sides[0], 0.0, top - window.row * sides[1], 0.0, -sides[1])
-        return Grid(window.width, window.height, corner, self.crs, self.dtype, self.band_names)
+        width, height = ((around[high] - around[low]) / side for low, high, side in ((0, 2, sides[0]), (1, 3, sides[1])))
+        affine = Affine(around[0], sides[0], 0.0, around[3], 0.0, -sides[1])
+        columns, rows = (max(math.ceil(size - ROUNDING), 1) for size in (width, height))
+        return Grid(columns, rows, affine, self.crs, self.dtype, self.band_names)
 
 
 @dataclass(frozen=True)

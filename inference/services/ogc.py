@@ -14,7 +14,7 @@ from ..reprojection import reference_of
 from ..translation import tr
 from .exports import Export
 from .fetching import Fetcher
-from .pyramids import Level, Pyramid
+from .pyramids import Level, Pyramid, exact
 
 PIXEL = 0.00028
 """Metres of a pixel by which scale denominators of tile matrices are meant (07-057r7, 6.1)."""
@@ -44,7 +44,7 @@ def web_map(address: str, layers: str, styles: str, crs: str, form: str, bounds:
         box = (low, left, high, right) if is_turned else around  # 1.3.0 gives coordinates in the order of the CRS
         return with_parameters(
             address, SERVICE="WMS", VERSION="1.3.0", REQUEST="GetMap", LAYERS=layers, STYLES=styles, CRS=crs,
-            BBOX=",".join(f"{value:.12g}" for value in box), WIDTH=width, HEIGHT=height, FORMAT=form or "image/png",
+            BBOX=",".join(f"{value:.15g}" for value in box), WIDTH=width, HEIGHT=height, FORMAT=form or "image/png",
             TRANSPARENT="TRUE",
         )  # fmt: skip
 
@@ -93,7 +93,8 @@ def tile_map(address: str, layer: str, style: str, matrices: str, form: str, fet
             filled = filled.replace("{" + name + "}", quote(str(value), safe=""))
         return filled
 
-    return Pyramid(layer, str(reference.ExportToWkt()), levels, tile)
+    crs_text = str(reference.ExportToWkt())
+    return Pyramid(layer, crs_text, exact(levels, crs_text), tile)
 
 
 def with_parameters(address: str, **values: object) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..errors import RasterError
-from ..grid import ROUNDING, Affine, Bounds, Grid, Window
+from ..grid import ROUNDING, Affine, Bounds, Grid
+from ..reprojection import reference_of
 from ..translation import tr
 from .fetching import Answer
 from .images import colored, complaint_about, decoded
@@ -16,9 +17,13 @@ from .tiles import Tile
 
 HALF_EQUATOR = 20037508.342789244
 """Metres of EPSG:3857 from its middle to its edges."""
+NEAR = 0.01
+"""Metres by which an origin may miss the common one through rounding."""
 LAST_LEVEL = 23
 """The finest of tile servers: 2 cm."""
 USUAL_SIDE = 256
+ENDLESS = 1 << 22
+"""Tiles in a row where a service does not tell how many there are."""
 FINEST = 6
 """Levels whose cell sizes a message names."""
 COLORS = ("Red", "Green", "Blue")
@@ -75,7 +80,8 @@ class Pyramid:
         level = (
             max(fitting, key=lambda level: level.resolution) if fitting else min(self.levels, key=lambda each: each.resolution)
         )
-        return PyramidLayer(self, level, _inside(extent, self.bounds, self.name))
+        check_touches(extent, self.bounds, self.name)
+        return PyramidLayer(self, level)
 
     def _needed(self, needs_size: bool, needs_extent: bool) -> str:
         parts = [name for name, needed in (("EXTENT", needs_extent), ("CELL_SIZE", needs_size)) if needed]
@@ -90,13 +96,13 @@ class Pyramid:
 
 @dataclass(frozen=True)
 class PyramidLayer:
-    """A level of a pyramid over an extent: a TileLayer of red, green and blue."""
+    """A level of a pyramid: a TileLayer of red, green and blue, from its first tile to its last."""
 
     pyramid: Pyramid
     level: Level
-    extent: Bounds
 
     value_ranges = None
+    origin = 0, 0
 
     @property
     def name(self) -> str:
@@ -109,24 +115,12 @@ class PyramidLayer:
         return self.level.tile_size
 
     @cached_property
-    def _window(self) -> Window:
-        """The pixels of the extent, counted from the left top of tile 0, 0."""
-        (left, top), side = self.level.origin, self.level.resolution
-        first = math.floor((self.extent[0] - left) / side + ROUNDING), math.floor((top - self.extent[3]) / side + ROUNDING)
-        last = math.ceil((self.extent[2] - left) / side - ROUNDING), math.ceil((top - self.extent[1]) / side - ROUNDING)
-        return Window(first[0], first[1], max(last[0] - first[0], 1), max(last[1] - first[1], 1))
-
-    @cached_property
     def grid(self) -> Grid:
         """See TileLayer."""
-        (left, top), side, window = self.level.origin, self.level.resolution, self._window
-        affine = Affine(left + window.column * side, side, 0.0, top - window.row * side, 0.0, -side)
-        return Grid(window.width, window.height, affine, self.pyramid.crs, "uint8", COLORS)
-
-    @property
-    def origin(self) -> tuple[int, int]:
-        """See TileLayer."""
-        return -self._window.column, -self._window.row
+        (left, top), side = self.level.origin, self.level.resolution
+        (columns, rows), (width, height) = self.level.limits or (ENDLESS, ENDLESS), self.level.tile_size
+        affine = Affine(left, side, 0.0, top, 0.0, -side)
+        return Grid(columns * width, rows * height, affine, self.pyramid.crs, "uint8", COLORS)
 
     @property
     def identity(self) -> str:
@@ -154,6 +148,23 @@ def web_mercator_levels(tile: int = USUAL_SIDE, first: int = 0, last: int = LAST
     ]
 
 
+def exact(levels: Sequence[Level], crs: str) -> list[Level]:
+    """Levels in EPSG:3857 with the numbers that are meant: services write them with so few digits that pixels shift."""
+    if not reference_of(crs).IsSame(reference_of(WEB_MERCATOR)):
+        return list(levels)
+    return [_exact(level) for level in levels]
+
+
+def _exact(level: Level) -> Level:
+    zoom = round(math.log2(2 * HALF_EQUATOR / (level.resolution * level.tile_size[0])))
+    if not 0 <= zoom <= LAST_LEVEL:
+        return level
+    meant = web_mercator_levels(level.tile_size[0], zoom, zoom)[0]
+    is_near = all(abs(a - b) < NEAR for a, b in zip(level.origin, meant.origin))
+    is_meant = is_near and math.isclose(level.resolution, meant.resolution, rel_tol=1e-6)
+    return replace(level, resolution=meant.resolution, origin=meant.origin) if is_meant else level
+
+
 def xyz_address(template: str, zoom: str, column: int, row: int) -> str:
     """A template of QGIS with its places filled: {x} {y} {z}, {-y} (counted from the south), {q} (quadkey)."""
     level = int(zoom)
@@ -164,12 +175,15 @@ def xyz_address(template: str, zoom: str, column: int, row: int) -> str:
     return template
 
 
-def _inside(extent: Bounds, bounds: Bounds | None, name: str) -> Bounds:
+def check_touches(extent: Bounds, bounds: Bounds | None, name: str) -> None:
+    """Refuse an extent where there is nothing.
+
+    Raises:
+        RasterError: It lies elsewhere.
+    """
     if bounds is None:
-        return extent
-    left, low, right, high = (
-        max(extent[0], bounds[0]), max(extent[1], bounds[1]), min(extent[2], bounds[2]), min(extent[3], bounds[3])
-    )  # fmt: skip
+        return
+    left, low = max(extent[0], bounds[0]), max(extent[1], bounds[1])
+    right, high = min(extent[2], bounds[2]), min(extent[3], bounds[3])
     if left >= right or low >= high:
         raise RasterError(tr("The extent does not touch {name}. Choose an extent inside it, in any CRS.", name=name))
-    return left, low, right, high

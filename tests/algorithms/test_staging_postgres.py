@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import glob
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -16,12 +12,12 @@ from deep_learning_packages.algorithms.staging.postgres import PostgresTable
 from outputs import BOXES, FAILING, added, make_inputs, run
 from packages import make_package
 from qgis.core import QgsProcessingException, QgsProviderRegistry
+from servers.postgres_server import missing, postgres_server
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1:]
 pytestmark = [
     pytest.mark.usefixtures("provider"),
-    pytest.mark.skipif(not PROGRAMS or not shutil.which("runuser"), reason="PostgreSQL is not installed"),
+    pytest.mark.skipif(missing() is not None, reason=missing() or ""),
 ]
 
 
@@ -32,26 +28,8 @@ def inputs(tmp_path, cache) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def server():
-    """A server of this test's own, on a socket; as another user where this is root, as PostgreSQL wants it."""
-    folder = Path(tempfile.mkdtemp(prefix="dlpk-postgres-"))
-    as_other = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if as_other:
-        shutil.chown(folder, "postgres")
-    data = folder / "data"
-    programs = PROGRAMS[0]
-    subprocess.run([*as_other, f"{programs}/initdb", "-D", data, "-A", "trust", "-U", "tester"], check=True, capture_output=True)
-    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
-    subprocess.run(
-        [*as_other, f"{programs}/pg_ctl", "-D", data, "-o", options, "-w", "-l", folder / "log", "start"],
-        check=True,
-        capture_output=True,
-    )
-    subprocess.run(
-        ["psql", "-h", folder, "-U", "tester", "postgres", "-c", "CREATE EXTENSION postgis"], check=True, capture_output=True
-    )
-    yield folder
-    subprocess.run([*as_other, f"{programs}/pg_ctl", "-D", data, "-m", "immediate", "stop"], check=True, capture_output=True)
-    shutil.rmtree(folder)
+    with postgres_server() as folder:
+        yield folder
 
 
 class Database:

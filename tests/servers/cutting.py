@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from dataclasses import dataclass
@@ -115,7 +116,8 @@ def encoded(pixels: Pixels, driver: str, options: list[str], area: Cut | None = 
     del copy, memory
     content = _contents(name)
     gdal.Unlink(name)
-    gdal.Unlink(f"{name}.aux.xml")
+    with contextlib.suppress(RuntimeError):  # most have none, which is an error where GDAL raises
+        gdal.Unlink(f"{name}.aux.xml")
     return content
 
 
