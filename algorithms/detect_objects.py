@@ -119,7 +119,7 @@ class DetectObjects(QgsProcessingAlgorithm):
             shared.processing_mode(self.PROCESSING_MODE),
             shared.extent(self.EXTENT),
             shared.mask(self.MASK),
-            shared.cell_size(self.CELL_SIZE, self.INPUT),
+            shared.cell_size(self.CELL_SIZE),
             shared.unscale(self.UNSCALE),
             shared.maximum_missing(self.MAX_MISSING),
             shared.authentication(self.AUTHCFG),

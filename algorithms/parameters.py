@@ -9,7 +9,6 @@ from qgis.core import (
     QgsProcessingParameterAuthConfig,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterDefinition,
-    QgsProcessingParameterDistance,
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
@@ -186,9 +185,13 @@ def extent(name: str) -> QgsProcessingParameterDefinition:
     return advanced(parameter)
 
 
-def cell_size(name: str, raster: str) -> QgsProcessingParameterDefinition:
-    """The pixels that the model sees; `raster` is the parameter that gives the unit."""
-    parameter = QgsProcessingParameterDistance(name, tr("Cell size"), None, raster, True, 0.0)
+def cell_size(name: str) -> QgsProcessingParameterDefinition:
+    """The pixels that the model sees.
+
+    A plain number: one with units opens the raster in the main thread whenever it changes, which may wait for a server.
+    """
+    number = Qgis.ProcessingNumberParameterType.Double
+    parameter = QgsProcessingParameterNumber(name, tr("Cell size, in units of the raster's CRS"), number, None, True, 0.0)
     parameter.setHelp(
         tr("Size of the pixels that the model sees, in units of the raster's CRS. Left empty, the raster's own. Choose the "
            "one that the model was trained on.")

@@ -6,18 +6,23 @@ from qgis.gui import QgsGui
 from qgis.utils import iface
 
 from ..algorithms import consent
-from ..algorithms.parameters import ARGUMENTS_WIDGET, CLASSES_WIDGET
+from ..algorithms.parameters import ARGUMENTS_WIDGET, CLASSES_WIDGET, RASTER_WIDGET
 from .arguments.factory import arguments_factory
 from .classes import classes_factory
 from .consent_dialog import ask
 from .options import OptionsFactory
+from .raster import raster_factory
 
 
 class Desktop:
     """Registered from its creation to `close`."""
 
     def __init__(self) -> None:
-        self._factories = [arguments_factory(ARGUMENTS_WIDGET), classes_factory(CLASSES_WIDGET)]
+        self._factories = [
+            arguments_factory(ARGUMENTS_WIDGET),
+            classes_factory(CLASSES_WIDGET),
+            raster_factory(RASTER_WIDGET),
+        ]
         for factory in self._factories:
             QgsGui.processingGuiRegistry().addParameterWidgetFactory(factory)
         self._options = OptionsFactory()

@@ -9,7 +9,8 @@ from qgis.core import QgsCoordinateReferenceSystem
 
 from ...inference.errors import RasterError
 from ...inference.feedback import stop_if_canceled
-from ...inference.rasters.collections import Piece, items_of, pieces_of
+from ...inference.rasters.collections import Piece, gdal_path, items_of, pieces_of
+from ...inference.rasters.files import REMOTE
 from ...inference.rasters.gdal_raster import GdalRaster
 from ...inference.rasters.mosaic import mosaic_of
 from ...inference.translation import tr
@@ -35,9 +36,11 @@ class Files:
 
     @property
     def crs(self) -> QgsCoordinateReferenceSystem:
-        """See RasterInput: that of the first raster."""
+        """See RasterInput: that of the first raster, unless a server would have to be asked."""
         if self.layer_crs is not None:
             return self.layer_crs
+        if gdal_path(self.paths[0]).startswith(REMOTE):
+            return QgsCoordinateReferenceSystem()
         first = pieces_of(self.paths[0])[0]
         raster = GdalRaster(first.path, name=first.name)
         raster.close()
@@ -71,7 +74,7 @@ class Files:
 
 
 def files(paths: Sequence[str], layer_crs: QgsCoordinateReferenceSystem | None = None) -> Files:
-    """Rasters by their paths; the first is looked at at once.
+    """Rasters by their paths; the first is looked at at once, if it lies on this machine.
 
     Raises:
         RasterError: There is no path, or the first raster cannot be opened.

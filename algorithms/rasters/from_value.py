@@ -75,9 +75,14 @@ def _several(value: Any) -> list[Any]:  # noqa: ANN401
         return [part for each in value for part in _several(each)]
     if not isinstance(value, str):
         return [value] if value else []
-    if SEPARATOR not in value or "://" in value or "url=" in value or os.path.exists(value):
-        return [value] if value else []
-    return [part.strip() for part in value.split(SEPARATOR) if part.strip()]
+    parts = [part.strip() for part in value.split(SEPARATOR) if part.strip()]
+    is_one = os.path.exists(value) or "url=" in value or ("://" in value and not all(map(_is_whole, parts)))
+    return [value] if is_one and value else parts
+
+
+def _is_whole(part: str) -> bool:
+    """Whether a text is a path or an address of its own, and not the rest of an address with a semicolon."""
+    return "://" in part or part.startswith("/vsi") or os.path.exists(part)
 
 
 def _one(value: Any, context: QgsProcessingContext, authcfg: str) -> RasterInput:  # noqa: ANN401

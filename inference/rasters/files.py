@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from osgeo import gdal
@@ -14,6 +15,10 @@ DEEPEST = 4
 REMOTE = ("/vsicurl", "/vsis3", "/vsiaz", "/vsigs", "/vsiadls", "/vsioss", "/vsiswift", "/vsihdfs", "/vsiwebhdfs", "http://",
           "https://", "ftp://")  # fmt: skip
 """How paths to other machines begin."""
+_PATIENT = {
+    "GDAL_HTTP_MAX_RETRY": "6", "GDAL_HTTP_RETRY_DELAY": "0.3", "GDAL_HTTP_CONNECTTIMEOUT": "20",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30", "GDAL_HTTP_LOW_SPEED_LIMIT": "1", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+}  # fmt: skip
 _INSIDE = re.compile(r"^(/vsi[a-z0-9_]+/)+(?=.)")
 
 
@@ -29,6 +34,19 @@ def files_of(dataset: gdal.Dataset, depth: int = 0) -> list[str]:
             inner = gdal.OpenEx(name, gdal.OF_RASTER)
             files += files_of(inner, depth + 1) if inner is not None else []
     return list(dict.fromkeys(files))
+
+
+@contextlib.contextmanager
+def patient(is_remote: bool) -> Iterator[None]:
+    """While GDAL asks a server in this thread: again where it is busy, and for nothing that only might be beside a file."""
+    options = _PATIENT if is_remote else {}
+    for name, value in options.items():
+        gdal.SetThreadLocalConfigOption(name, value)
+    try:
+        yield
+    finally:
+        for name in options:
+            gdal.SetThreadLocalConfigOption(name, None)
 
 
 def is_gone(name: str, status: str) -> bool:

@@ -17,10 +17,12 @@ from ..grid import ROUNDING, Affine, Grid, Window
 from ..secrets import without_credentials
 from ..translation import tr
 from .bands import alpha_of, names_of
-from .files import REMOTE, files_of, forget_failures, is_gone, status_of
+from .files import REMOTE, files_of, forget_failures, is_gone, patient, status_of
 from .preparing import is_virtual, prepared
 from .source import Gap, Validity
 
+LOOKS = 5
+"""How often in a row a server has to tell of another file."""
 FLUSH_AFTER = 24 << 20
 """Bytes read through one handle after which GDAL's cached blocks of it are dropped: GDAL's own limit is a
 share of the machine's memory."""
@@ -59,6 +61,7 @@ class GdalRaster:
         original = _open(path)
         self._files = list(files) or files_of(original)
         self.name = without_credentials((name or _name_of(original, self._files)).partition("?")[0])
+        self._is_remote = any(name.startswith(REMOTE) for name in [path, *self._files])
         self.has_georeference = has_place(original)
         self._prepared = prepared(original, unscale)
         self._dataset: Any = original if self._prepared is None else _open(self._prepared)
@@ -78,7 +81,7 @@ class GdalRaster:
     @property
     def may_recover(self) -> bool:
         """See RasterSource: whether a file comes through a network."""
-        return any(name.startswith(REMOTE) for name in [self._path, *self._files])
+        return self._is_remote
 
     @property
     def grid(self) -> Grid:
@@ -91,7 +94,16 @@ class GdalRaster:
         return self._identity
 
     def has_changed(self, identity: str) -> bool:
-        """See RasterSource; a server that does not answer has not changed anything."""
+        """See RasterSource; a server that answers nonsense once, or nothing, has not changed anything."""
+        if not self._is_remote:
+            return self._differs(identity)
+        for _ in range(LOOKS):
+            if not self._differs(identity):
+                return False
+            forget_failures(self._path, *self._files)
+        return True
+
+    def _differs(self, identity: str) -> bool:
         before = identity.split("\n")
         now = [(name, status_of(name)) for name in self._files]
         return any(status not in before for name, status in now if not is_gone(name, status))
@@ -234,10 +246,11 @@ class GdalRaster:
 
     def _checked(self, read: Callable[..., Any], window: Window, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
         """Call one of GDAL's reading functions, which fail by an exception or by None, as the process has set."""
-        try:
-            done, reason = read(*arguments, **named), gdal.GetLastErrorMsg()
-        except RuntimeError as error:
-            done, reason = None, str(error)
+        with patient(self.may_recover):
+            try:
+                done, reason = read(*arguments, **named), gdal.GetLastErrorMsg()
+            except RuntimeError as error:
+                done, reason = None, str(error)
         if done is None:
             raise _error(
                 tr("{path} cannot be read at column {column}, row {row}: {error}.", path=self.name,
@@ -255,16 +268,12 @@ def _error(text: str) -> RasterError:
 
 
 def _open(path: str) -> gdal.Dataset:
-    if path.startswith(REMOTE):
-        # No search for files beside it, which takes a request each.
-        gdal.SetThreadLocalConfigOption("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR")
-    try:
-        dataset = gdal.OpenEx(path, gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR)
-        reason = gdal.GetLastErrorMsg()
-    except RuntimeError as error:
-        dataset, reason = None, str(error)
-    finally:
-        gdal.SetThreadLocalConfigOption("GDAL_DISABLE_READDIR_ON_OPEN", None)
+    with patient(path.startswith(REMOTE)):
+        try:
+            dataset = gdal.OpenEx(path, gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR)
+            reason = gdal.GetLastErrorMsg()
+        except RuntimeError as error:
+            dataset, reason = None, str(error)
     path = tr("made of several") if is_virtual(path) else path
     if dataset is None:
         raise _error(tr("The raster {path} cannot be opened: {error}.", path=path, error=reason or tr("unknown format")))

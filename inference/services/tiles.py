@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import Cancelled, RasterError
+from ..errors import Cancelled, InferenceError, RasterError
 from ..grid import Grid, Window
 from ..rasters.source import Gap, RasterSource, Validity
 from ..translation import tr
@@ -222,10 +222,13 @@ class TiledRaster:
 
 
 def _result(future: Future[Tile | None]) -> Tile | None:
+    """A tile; an error is raised anew, as the future's own one would keep the blocks that it went past."""
     try:
         return future.result()
-    except CancelledError as error:
-        raise Cancelled(tr("The run was cancelled. No output was written.")) from error
+    except CancelledError:
+        raise Cancelled(tr("The run was cancelled. No output was written.")) from None
+    except InferenceError as error:
+        raise type(error)(str(error)) from None
 
 
 def _paste(
