@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -222,13 +222,14 @@ class TiledRaster:
 
 
 def _result(future: Future[Tile | None]) -> Tile | None:
-    """A tile; an error is raised anew, as the future's own one would keep the blocks that it went past."""
-    try:
-        return future.result()
-    except CancelledError:
-        raise Cancelled(tr("The run was cancelled. No output was written.")) from None
-    except InferenceError as error:
-        raise type(error)(str(error)) from None
+    """A tile; an error of the future is raised anew, as it would keep the blocks that it went past."""
+    wait([future])
+    if future.cancelled():
+        raise Cancelled(tr("The run was cancelled. No output was written."))
+    error = future.exception()
+    if isinstance(error, InferenceError):
+        raise type(error)(str(error))
+    return future.result()
 
 
 def _paste(
