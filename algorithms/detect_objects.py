@@ -22,11 +22,9 @@ from ..inference import description
 from ..inference.arguments import parse_values
 from ..inference.classes import parse_classes
 from ..inference.errors import InferenceError
-from ..inference.feedback import stop_if_canceled
-from ..inference.package import open_package
 from ..inference.plan import InferencePlan, SuppressionPlan
 from ..inference.translation import tr
-from . import consent, settings
+from . import consent, model_input, settings
 from . import parameters as shared
 from .area import Area
 from .failure import check_number, reported
@@ -149,12 +147,7 @@ class DetectObjects(QgsProcessingAlgorithm):
         INPUT takes more than its stock type would accept.
         """
         self._raster_input(parameters, context)
-        model = self.parameterAsFile(parameters, self.MODEL, context)
-        if not model or not Path(model).expanduser().exists():
-            raise QgsProcessingException(
-                tr("The deep learning package {path} does not exist. Choose a .dlpk file, an .emd file or a folder.",
-                   path=model or tr("(none)"))
-            )  # fmt: skip
+        model_input.check(self.parameterAsFile(parameters, self.MODEL, context))
         parse_values(evaluated(parameters.get(self.ARGUMENTS), context))
         ranges = ((self.MAX_OVERLAP, 0.0, 1.0), (self.CELL_SIZE, 0.0, math.inf), (self.MAX_MISSING, 0.0, 100.0))
         for name, low, high in ranges:
@@ -179,7 +172,7 @@ class DetectObjects(QgsProcessingAlgorithm):
         """What is known before the package runs, from earlier runs where there were some; maps fields onto an existing layer."""
         properties = super().sinkProperties(sink, parameters, context, source)
         if sink == self.OUTPUT:
-            known = description.recalled_for(self.parameterAsFile(parameters, self.MODEL, context))
+            known = description.recalled_for(model_input.local_path(self.parameterAsFile(parameters, self.MODEL, context)))
             fields = STOCK_FIELDS if known is None or known.fields is None else known.fields
             properties.fields = qgis_fields(fields)
             properties.wkbType = WKB_TYPES[known.geometry_type or POLYGON] if known else Qgis.WkbType.Polygon
@@ -237,7 +230,8 @@ class DetectObjects(QgsProcessingAlgorithm):
                 self.parameterAsDouble(parameters, self.MAX_OVERLAP, context),
             )
         options, told = settings.load(), TaskFeedback(feedback)
-        package = open_package(self.parameterAsFile(parameters, self.MODEL, context), lambda: stop_if_canceled(told))
+        authcfg = self.parameterAsString(parameters, self.AUTHCFG, context)
+        package = model_input.opened(self.parameterAsFile(parameters, self.MODEL, context), authcfg, told)
         hosting = settings.hosting(self.parameterAsEnumString(parameters, self.PROCESSOR, context), options)
         values, secrets = resolved(parse_values(evaluated(parameters.get(self.ARGUMENTS), context)))
         cell_size = self.parameterAsDouble(parameters, self.CELL_SIZE, context)

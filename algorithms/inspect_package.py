@@ -18,12 +18,10 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QIcon
 
 from ..inference.errors import InferenceError
-from ..inference.feedback import stop_if_canceled
 from ..inference.inspection import Inspection, inspect_package
-from ..inference.package import open_package
 from ..inference.raster_function import Hosting
 from ..inference.translation import tr
-from . import consent, settings, trusted
+from . import consent, model_input, settings, trusted
 from . import parameters as shared
 from .failure import reported
 from .inspection_page import page
@@ -37,6 +35,7 @@ class InspectPackage(QgsProcessingAlgorithm):
     """dlpk:inspectpackage."""
 
     MODEL = "MODEL"
+    AUTHCFG = "AUTHCFG"
     RUN_CODE = "RUN_CODE"
     TRUST = "TRUST"
     OUTPUT_HTML = "OUTPUT_HTML"
@@ -84,6 +83,7 @@ class InspectPackage(QgsProcessingAlgorithm):
                "network where there is one. The options list the trusted packages and can revoke it.")
         )  # fmt: skip
         self.addParameter(trust)
+        self.addParameter(shared.authentication(self.AUTHCFG))
         text = tr("The same as a page, shown in the Results Viewer.")
         self.addParameter(shared.html(self.OUTPUT_HTML, tr("Page about the package"), text))
         for name, label in (
@@ -108,8 +108,8 @@ class InspectPackage(QgsProcessingAlgorithm):
         run_code = self.parameterAsBoolean(parameters, self.RUN_CODE, context)
         with interruptible(feedback):
             try:
-                package = open_package(self.parameterAsFile(parameters, self.MODEL, context), lambda: stop_if_canceled(told))
-
+                authcfg = self.parameterAsString(parameters, self.AUTHCFG, context)
+                package = model_input.opened(self.parameterAsFile(parameters, self.MODEL, context), authcfg, told)
                 if self.parameterAsBoolean(parameters, self.TRUST, context):
                     trusted.add(package.sha256, package.definition.name)
                     told.info(tr("The package {name} is trusted from now on, sha256 {hash}.",

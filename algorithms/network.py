@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
 
 from qgis.core import QgsApplication, QgsNetworkAccessManager
 from qgis.PyQt.QtCore import QObject, Qt, QThread, QUrl, pyqtSignal, pyqtSlot
 from qgis.PyQt.QtNetwork import QNetworkReply, QNetworkRequest
 
 from ..inference.errors import Cancelled, RasterError
-from ..inference.services.fetching import Answer, UnreachableError
+from ..inference.services.fetching import Answer, Sink, UnreachableError
 from ..inference.translation import tr
 
+POLL_SECONDS = 0.2
+WHOLE_OR_PART = (200, 206)
 NUMBER = "dlpk_number"
 """Property of a reply that tells whose it is."""
 TIMEOUT = 30_000
@@ -30,26 +33,34 @@ class Network:
     for ever where that thread runs the algorithm itself, as in qgis_process.
     """
 
-    def __init__(self, authcfg: str = "", headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, authcfg: str = "", headers: Mapping[str, str] | None = None, is_canceled: Callable[[], bool] = lambda: False
+    ) -> None:
         """Start the thread.
 
         Args:
             authcfg: Authentication configuration of QGIS; empty for none.
             headers: Sent with all requests that may carry credentials, such as a layer's own referer or password.
+            is_canceled: Asked now and then by those who wait.
         """
-        self._authcfg, self._headers = authcfg, dict(headers or {})
+        self._authcfg, self._headers, self._is_canceled = authcfg, dict(headers or {}), is_canceled
         self._thread = _Thread()
         self._thread.start()
         self._thread.ready.wait()
 
-    def get(self, address: str, headers: Mapping[str, str], with_credentials: bool) -> Answer:
+    def get(self, address: str, headers: Mapping[str, str], with_credentials: bool, sink: Sink | None = None) -> Answer:
         """See Transport."""
         caller = self._thread.caller
         if caller is None:
             raise _stopped()
         own = self._headers if with_credentials else {}
         answer: Future[Answer] = Future()
-        caller.asked.emit(address, {**own, **headers}, self._authcfg if with_credentials else "", answer)
+        caller.asked.emit(address, {**own, **headers}, self._authcfg if with_credentials else "", (answer, sink))
+        while not wait([answer], POLL_SECONDS).done:
+            if sink is not None:
+                sink.tick()
+            if self._is_canceled():
+                self.stop()
         return answer.result()
 
     def stop(self) -> None:
@@ -85,14 +96,15 @@ class _Caller(QObject):
     def __init__(self) -> None:
         super().__init__()
         self._manager = QgsNetworkAccessManager()
-        self._waiting: dict[int, tuple[QNetworkReply, Future[Answer]]] = {}
+        self._waiting: dict[int, _Request] = {}
         self._numbers = itertools.count()
         self._is_stopped = False
         self.asked.connect(self._ask, Qt.ConnectionType.QueuedConnection)
         self.stopped.connect(self.stop, Qt.ConnectionType.QueuedConnection)
 
     @pyqtSlot(str, dict, str, object)
-    def _ask(self, address: str, headers: Mapping[str, str], authcfg: str, answer: Future[Answer]) -> None:
+    def _ask(self, address: str, headers: Mapping[str, str], authcfg: str, answering: tuple[Future[Answer], Sink | None]) -> None:
+        answer, sink = answering
         if self._is_stopped:
             answer.set_exception(_stopped())
             return
@@ -113,28 +125,73 @@ class _Caller(QObject):
             manager.updateNetworkReply(reply, authcfg)
         number = next(self._numbers)
         reply.setProperty(NUMBER, number)
-        self._waiting[number] = reply, answer
+        self._waiting[number] = _Request(reply, answer, sink)
         reply.finished.connect(self._finish)
+        if sink is not None:
+            reply.readyRead.connect(self._pass_on)
+
+    @pyqtSlot()
+    def _pass_on(self) -> None:
+        reply = self.sender()
+        self._waiting[reply.property(NUMBER)].pass_on()
 
     @pyqtSlot()
     def _finish(self) -> None:
         reply = self.sender()
-        _, answer = self._waiting.pop(reply.property(NUMBER))
-        status = reply.attribute(QNetworkRequest.Attribute.HttpStatusCodeAttribute)
-        is_whole = reply.error() == QNetworkReply.NetworkError.NoError or (status or 0) >= 300  # noqa: PLR2004 - HTTP's errors
-        if status is not None and is_whole and reply.isOpen():
-            pairs = ((bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in reply.rawHeaderPairs())
-            headers = {name.lower(): value for name, value in pairs}
-            answer.set_result(Answer(int(status), headers, bytes(reply.readAll())))
-        else:
-            answer.set_exception(UnreachableError(reply.errorString()))
+        self._waiting.pop(reply.property(NUMBER)).finish()
         reply.deleteLater()
 
     @pyqtSlot()
     def stop(self) -> None:
         self._is_stopped = True
-        for reply, _ in list(self._waiting.values()):
-            reply.abort()
+        for request in list(self._waiting.values()):
+            request.reply.abort()
+
+
+@dataclass
+class _Request:
+    """One request and what comes of it."""
+
+    reply: QNetworkReply
+    answer: Future[Answer]
+    sink: Sink | None
+    has_begun: bool = False
+
+    def pass_on(self) -> None:
+        """Hand what has come to the sink, if it is what was asked for."""
+        status = self._status()
+        if self.sink is None or status not in WHOLE_OR_PART or not self.reply.isOpen():
+            return
+        try:
+            if not self.has_begun:
+                self.has_begun = True
+                self.sink.begin(status, self._headers())
+            self.sink.write(bytes(self.reply.readAll()))
+        except OSError as error:
+            if not self.answer.done():
+                reason = tr("What is downloaded cannot be written: {error}. Make room on the disk.", error=error)
+                self.answer.set_exception(RasterError(reason))
+            self.reply.abort()
+
+    def finish(self) -> None:
+        """Tell what has come of it."""
+        status, reply = self._status(), self.reply
+        is_whole = reply.error() == QNetworkReply.NetworkError.NoError or status >= 300  # noqa: PLR2004 - HTTP's errors
+        if status and is_whole and reply.isOpen():
+            self.pass_on()
+        if self.answer.done():
+            return
+        if status and is_whole and reply.isOpen():
+            self.answer.set_result(Answer(status, self._headers(), bytes(reply.readAll())))
+        else:
+            self.answer.set_exception(UnreachableError(reply.errorString()))
+
+    def _status(self) -> int:
+        return self.reply.attribute(QNetworkRequest.Attribute.HttpStatusCodeAttribute) or 0
+
+    def _headers(self) -> dict[str, str]:
+        pairs = ((bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in self.reply.rawHeaderPairs())
+        return {name.lower(): value for name, value in pairs}
 
 
 def _stopped() -> Cancelled:

@@ -53,7 +53,10 @@ def package(name: str) -> QgsProcessingParameterDefinition:
     # The filter ends in all files: only then do folders and addresses pass the stock check.
     file_filter = tr("Deep learning packages (*.dlpk *.emd);;All files (*)")
     parameter = QgsProcessingParameterFile(name, tr("Deep learning package"), fileFilter=file_filter)
-    parameter.setHelp(tr("The package (.dlpk), an unpacked package's model definition (.emd), or its folder."))
+    parameter.setHelp(
+        tr("The package (.dlpk), an unpacked package's model definition (.emd), its folder, or an address, which is downloaded "
+           "once: of a file, or of an item in a portal (…/home/item.html?id=…, …/sharing/rest/content/items/…).")
+    )  # fmt: skip
     return parameter
 
 

@@ -64,7 +64,7 @@ def provenance_of(plan: InferencePlan, result: InferenceResult, raster: str) -> 
     unit = QgsUnitTypes.toAbbreviatedString(crs.mapUnits()) if crs.isValid() else tr("pixels")
     return Provenance(
         package=plan.package.definition.name,
-        source=str(plan.package.source),
+        source=plan.package.shown,
         sha256=plan.package.sha256,
         arguments=Secrets(result.values, plan.secrets).shown(result.values),
         raster=raster,

@@ -24,7 +24,7 @@ def agree(
 ) -> tuple[dict[str, str], FunctionAnswers, ClassFilter | None]:
     """Load the package in the first worker and agree on the arguments."""
     feedback.info(tr("Package: {name} ({source}), sha256 {hash}", name=plan.package.definition.name,
-                     source=plan.package.source, hash=plan.package.sha256))  # fmt: skip
+                     source=plan.package.shown, hash=plan.package.sha256))  # fmt: skip
     for problem in plan.package.definition.problems:
         feedback.warning(problem)
     sandbox, interpreter = plan.hosting.sandbox, plan.hosting.interpreter

@@ -17,7 +17,7 @@ from .translation import tr
 VARIABLE = "DLPK_CACHE"
 """Environment variable that moves the cache folder."""
 
-CLEARED = ("packages", "descriptions", "digests")
+CLEARED = ("packages", "descriptions", "digests", "downloads")
 """Folders of the cache that can be made again."""
 
 _default = ""

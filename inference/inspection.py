@@ -96,7 +96,7 @@ class Inspection:
         facts = [
             (tr("Name"), definition.name),
             (tr("Type"), definition.model_type or tr("not told")),
-            (tr("Source"), str(self.package.source)),
+            (tr("Source"), self.package.shown),
             (tr("sha256"), self.package.sha256),
             (tr("Raster function"), self._function()),
             (tr("Bands"), numbers or tr("all")),

@@ -31,6 +31,7 @@ class Package:
         definition: The model definition.
         function: Absolute path of the raster function's .py, or the name of a built-in wrapper.
         is_recalled: Whether the hash is one that was noted before; then nothing of the package may run by it.
+        origin: The address that it was downloaded from, without credentials; empty for one that was a file already.
     """
 
     source: Path
@@ -39,6 +40,12 @@ class Package:
     definition: ModelDefinition
     function: str
     is_recalled: bool = False
+    origin: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Where it comes from, for users."""
+        return self.origin or str(self.source)
 
 
 def open_package(source: str | Path, check: Callable[[], None] = lambda: None, quick: bool = False) -> Package:

@@ -19,7 +19,7 @@ from ...inference.rasters.source import RasterSource
 from ...inference.secrets import without_credentials
 from ...inference.services import arcgis, ogc
 from ...inference.services.exports import Export
-from ...inference.services.fetching import Fetcher, RefusedError
+from ...inference.services.fetching import FORBIDDEN, Fetcher, RefusedError
 from ...inference.services.images import decoded
 from ...inference.services.pyramids import (
     LAST_LEVEL,
@@ -30,7 +30,7 @@ from ...inference.services.pyramids import (
     web_mercator_levels,
     xyz_address,
 )
-from ...inference.services.tiles import FORBIDDEN, TiledRaster
+from ...inference.services.tiles import TiledRaster
 from ...inference.translation import tr
 from .. import settings
 from ..network import Network
@@ -61,7 +61,7 @@ class Service:
 
     def open(self, wish: Wish) -> Sequence[RasterSource]:
         """See RasterInput; a service is one raster."""
-        fetcher = Fetcher(Network(self.authcfg, self.headers), settings.load().requests)
+        fetcher = Fetcher(Network(self.authcfg, self.headers, wish.feedback.is_canceled), settings.load().requests)
         try:
             found = self.find(fetcher, wish)
             layer = found.at(wish.cell_size, wish.extent_in(crs_of(found.crs)))

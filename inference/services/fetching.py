@@ -18,6 +18,8 @@ ATTEMPTS = 7
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds before a second attempt, doubled for each further one, and the most that a server may ask for (Retry-After)."""
 FOUND = 200
+FORBIDDEN = (401, 403)
+"""Answers that no further attempt will change."""
 BUSY = (408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524)
 """Answers that may be others a little later."""
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -62,16 +64,30 @@ class RefusedError(RasterError):
         self.status = status
 
 
+class Sink(Protocol):
+    """Takes what comes, where it is too large for memory; called in the transport's thread, unless it says otherwise."""
+
+    def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """What comes now is good (200) or a part of it (206)."""
+
+    def write(self, chunk: bytes) -> None:
+        """A piece of it."""
+
+    def tick(self) -> None:
+        """Some time has passed; called in the thread that waits."""
+
+
 class Transport(Protocol):
     """Carries requests, for several threads at a time."""
 
-    def get(self, address: str, headers: Mapping[str, str], with_credentials: bool) -> Answer:
+    def get(self, address: str, headers: Mapping[str, str], with_credentials: bool, sink: Sink | None = None) -> Answer:
         """Ask once; redirects are not followed.
 
         Args:
             address: http or https.
             headers: Besides those that the transport adds.
             with_credentials: Whether the server may know who asks.
+            sink: Takes the body, which is empty in the answer then.
 
         Raises:
             UnreachableError: There is no answer.
@@ -152,7 +168,7 @@ class Fetcher:
             raise Cancelled(tr("The run was cancelled. No output was written."))
 
 
-def followed(transport: Transport, address: str, headers: Mapping[str, str] | None = None) -> Answer:
+def followed(transport: Transport, address: str, headers: Mapping[str, str] | None = None, sink: Sink | None = None) -> Answer:
     """Ask, and go where the server sends; from another host on without credentials.
 
     Raises:
@@ -160,7 +176,7 @@ def followed(transport: Transport, address: str, headers: Mapping[str, str] | No
     """
     origin, trusted = _host(address), True
     for _ in range(MOST_REDIRECTS):
-        answer = transport.get(address, headers or {}, trusted)
+        answer = transport.get(address, headers or {}, trusted, sink)
         if answer.status not in REDIRECTS or "location" not in answer.headers:
             return answer
         target = urljoin(address, answer.headers["location"])

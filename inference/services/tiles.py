@@ -16,12 +16,10 @@ from ..errors import Cancelled, InferenceError, RasterError
 from ..grid import Grid, Window
 from ..rasters.source import Gap, RasterSource, Validity
 from ..translation import tr
-from .fetching import IN_FLIGHT, Answer, Fetcher, RefusedError
+from .fetching import FORBIDDEN, IN_FLIGHT, Answer, Fetcher, RefusedError
 
 KEPT_BYTES = 96 << 20
 """Of tiles that are kept, at most."""
-FORBIDDEN = (401, 403)
-"""Answers that tell that there will be no tile at all."""
 
 
 @dataclass(frozen=True)

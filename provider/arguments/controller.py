@@ -16,6 +16,7 @@ from ...inference.environment import Environment
 from ...inference.inspection import how_to_install
 from ...inference.package import Package
 from ...inference.raster_function import Hosting
+from ...inference.services import downloads
 from ...inference.translation import tr
 from .panel import ArgumentsPanel
 from .reading import PackageReader, RasterChoice
@@ -111,6 +112,11 @@ class ArgumentsController:
             )  # fmt: skip
         elif not path:
             self.panel.show_hint(tr("Choose a deep learning package to see the arguments of its model."))
+        elif downloads.is_address(path):
+            self.panel.show_hint(
+                tr("The package is downloaded when it is run. Run it once, or dlpk:inspectpackage, to see its arguments here; "
+                   "until then give names and values."), raw=True
+            )  # fmt: skip
         elif not is_package(path):
             self.panel.show_hint(tr("There is no deep learning package at {path}.", path=path))
         else:

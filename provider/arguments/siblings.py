@@ -9,6 +9,7 @@ from qgis.core import Qgis, QgsProcessingParameterDefinition, QgsProject
 from qgis.gui import QgsProcessingParameterWidgetContext
 from qgis.PyQt.QtWidgets import QWidget
 
+from ...algorithms.model_input import local_path
 from ...algorithms.rasters.from_value import raster_choice
 from ...algorithms.settings import PROCESSORS
 from .reading import RasterChoice
@@ -48,7 +49,7 @@ class Siblings:
         """The path of the package; empty when none is chosen."""
         wrapper = self._wrapper("model")
         value = wrapper.parameterValue() if wrapper is not None else ""
-        return value if isinstance(value, str) else ""
+        return local_path(value) if isinstance(value, str) else ""
 
     def raster(self) -> RasterChoice | None:
         """The raster that is chosen, at the cell size that is chosen; None when there is none that GDAL may open."""

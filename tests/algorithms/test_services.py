@@ -12,6 +12,7 @@ import shapely
 from osgeo import gdal
 from packages import ORACLE, make_package
 from qgis.core import QgsProcessingException, QgsProcessingFeedback, QgsProviderRegistry, QgsRasterLayer
+from secrets_store import authentication  # noqa: F401 - a fixture
 from servers import postgres_server as postgres
 from servers import qgis_server as qgis
 from servers.arcgis import ArcGisServer
@@ -220,7 +221,7 @@ def load(image: Path, folder: Path) -> None:
     subprocess.run(command, input=made.stdout, check=True, capture_output=True)
 
 
-def test_service_with_a_token(image, extent, reference, authentication):
+def test_service_with_a_token(image, extent, reference, authentication):  # noqa: F811
     """Refused without; with a configuration it is asked for; and no message tells the token."""
     with ArcGisServer({"image": ImageService(image)}, token="s3cr3t-token") as server:  # pragma: allowlist secret
         with pytest.raises(QgsProcessingException, match=r"Token Required \(code 499\).*AUTHCFG"):
@@ -228,31 +229,6 @@ def test_service_with_a_token(image, extent, reference, authentication):
         authcfg = authentication("EsriToken", token="s3cr3t-token")  # pragma: allowlist secret
         assert search(server.service_url("image"), extent, AUTHCFG=authcfg) == reference
         assert not any("s3cr3t-token" in request.target for request in server.requests)
-
-
-@pytest.fixture
-def authentication(tmp_path):
-    """Makes authentication configurations in a database of this test's own."""
-    from qgis.core import QgsApplication, QgsAuthMethodConfig
-
-    manager = QgsApplication.authManager()
-    if not manager.masterPasswordIsSet():
-        assert manager.setMasterPassword("of the test", True)
-    made = []
-
-    def make(method: str, **values: str) -> str:
-        configuration = QgsAuthMethodConfig(method)
-        configuration.setName("test")
-        for name, value in values.items():
-            configuration.setConfig(name, value)
-        done, configuration = manager.storeAuthenticationConfig(configuration)
-        assert done
-        made.append(configuration.id())
-        return configuration.id()
-
-    yield make
-    for identifier in made:
-        manager.removeAuthenticationConfig(identifier)
 
 
 def test_sixteen_bits_through_an_image_service(tmp_path):
