@@ -26,6 +26,7 @@ from ..inference.plan import InferencePlan, SuppressionPlan
 from ..inference.translation import tr
 from . import consent, model_input, settings
 from . import parameters as shared
+from .addresses import WritesAddressesDown
 from .area import Area
 from .failure import check_number, reported
 from .finishing import Finishing
@@ -41,7 +42,7 @@ POLYGON = 4
 ICON = Path(__file__).parent.parent / "resources" / "icons" / "detect_objects.svg"
 
 
-class DetectObjects(QgsProcessingAlgorithm):
+class DetectObjects(WritesAddressesDown):
     """dlpk:detectobjects."""
 
     INPUT = "INPUT"

@@ -44,7 +44,7 @@ class Report:
         classes: Of the model definition, for colours.
         seconds: How long each part of the run took, by its name.
         warnings: Those of the log.
-        source: The raster at the cell size of the run.
+        source: The raster at the cell size of the run; None where there were several, which have no common map.
         window: The pixels of its grid that were searched.
         bands: Those that the model read.
     """
@@ -54,19 +54,20 @@ class Report:
     classes: Sequence[ModelClass]
     seconds: dict[str, float]
     warnings: Sequence[str]
-    source: RasterSource
+    source: RasterSource | None
     window: Window
     bands: tuple[int, ...]
     _numbers: Iterator[int] = field(default_factory=itertools.count, init=False)
 
     def html(self) -> str:
         """The whole page."""
-        photographer = Photographer(self.source, self.bands)
+        photographer = None if self.source is None else Photographer(self.source, self.bands)
         colors = class_colors(self.findings.counts, self.classes, self.findings.class_field)
         total = sum(self.findings.counts.values())
         parts = [
             "".join(f'<p class="warning">{escape(text)}</p>' for text in self.warnings),
             _section(tr("Classes"), self._counts(colors)),
+            _section(tr("Rasters"), self._rasters()),
             _section(tr("Map"), self._map(photographer, colors)),
             _section(tr("Confidence"), self._histogram()),
             _section(tr("Most confident"), self._crops(photographer, self.findings.best, colors)),
@@ -93,7 +94,16 @@ class Report:
             rows.append(["", escape(tr("{count} other classes", count=len(rest))), f"{sum(count for _, count in rest)}", ""])
         return table(["", tr("Class"), tr("Objects"), ""], rows) if rows else f"<p>{escape(tr('Nothing was found.'))}</p>"
 
-    def _map(self, photographer: Photographer, colors: Colors) -> str:
+    def _rasters(self) -> str:
+        """Objects in each raster, where each was searched by itself."""
+        most = max(self.findings.images.values(), default=1)
+        counts = self.findings.images.most_common()[:MOST_CLASSES]
+        rows = [[escape(name), f"{count}", _bar(count / most)] for name, count in counts]
+        return table([tr("Raster"), tr("Objects"), ""], rows) if rows else ""
+
+    def _map(self, photographer: Photographer | None, colors: Colors) -> str:
+        if photographer is None:
+            return ""
         outlines = self.findings.outlines
         dots = None if outlines or not len(self.findings.points) else self.source.grid.affine.invert(self.findings.points)
         picture = photographer.of_window(self.window, MAP_PIXELS, dots)
@@ -101,9 +111,9 @@ class Report:
             return f"<p>{escape(tr('The raster is large and has no overviews, so there is no picture of all of it.'))}</p>"
         return f"<figure>{self._drawing(picture, outlines, colors)}</figure>"
 
-    def _crops(self, photographer: Photographer, examples: Sequence[Example], colors: Colors) -> str:
+    def _crops(self, photographer: Photographer | None, examples: Sequence[Example], colors: Colors) -> str:
         figures = []
-        for example in examples:
+        for example in examples if photographer is not None else ():
             picture = photographer.of_window(self._around(example.geometry), CROP_PIXELS)
             if picture is not None:
                 caption = " ".join(part for part in (colors[example.label][0], f"{example.confidence:.3g}") if part)
@@ -194,7 +204,7 @@ def write_report(path: str, plan: InferencePlan, result: InferenceResult, finish
             plan.package.definition.classes,
             result.seconds,
             feedback.warnings,
-            plan.items[0].source,
+            plan.items[0].source if len(plan.items) == 1 else None,
             plan.items[0].extent,
             result.bands,
         )

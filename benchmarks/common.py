@@ -20,6 +20,7 @@ from deep_learning_packages.inference.arguments import declared_arguments, parse
 from deep_learning_packages.inference.blocks import Block, BlockGrid  # noqa: E402
 from deep_learning_packages.inference.configuration import Configuration  # noqa: E402
 from deep_learning_packages.inference.feedback import LogFeedback  # noqa: E402
+from deep_learning_packages.inference.grid import Window  # noqa: E402
 from deep_learning_packages.inference.interpreter import find_interpreter  # noqa: E402
 from deep_learning_packages.inference.item import Item  # noqa: E402
 from deep_learning_packages.inference.package import open_package  # noqa: E402
@@ -48,7 +49,7 @@ class Collector(LogFeedback):
 
 
 def run_pipeline(
-    package: Path, source: RasterSource, arguments: str = "", workers: int | None = None
+    package: Path, source: RasterSource, arguments: str = "", workers: int | None = None, extent: Window | None = None
 ) -> tuple[Statistics, list[str]]:
     """Run a package over a raster; what it did, and what it printed."""
     from deep_learning_packages.inference.run import run_plan
@@ -57,7 +58,7 @@ def run_pipeline(
     plan = InferencePlan(
         open_package(package),
         parse_values(arguments),
-        (Item(source, source.grid.window),),
+        (Item(source, extent or source.grid.window),),
         hosting,
         workers=workers,
         restart=True,

@@ -17,6 +17,7 @@ from common import REPEATS, mirrored_raster, write_results
 
 HERE = Path(__file__).parent
 LARGE, SMALL, MOSAIC = 20_000, 5_000, 6_144
+SOURCES = ("direct", "file", "cog", "tiles", "mosaic", "warped")
 CROWDS = {0: "scattered", 10: "10 per object", 1000: "1000 per object"}
 
 
@@ -56,6 +57,14 @@ def main() -> None:
     print(
         f"(c) peak memory of the host: {small_peak:.0f} MiB at {SMALL}², {large_peak:.0f} MiB at {LARGE}², growth {grown:.0f} MiB"
     )
+
+    (_, alone), *kinds = medians("sources.py", *[(kind,) for kind in SOURCES])
+    for kind, (opening, seconds) in zip(SOURCES[1:], kinds):
+        ratio = alone / seconds
+        table[f"source, {kind}"] = {"opening": opening, "pipeline": seconds, "ratio": ratio}
+        print(
+            f"(e) {kind}: opened in {opening:.2f} s, vectorize alone {alone:.2f} s, pipeline {seconds:.2f} s, ratio {ratio:.2f}"
+        )
 
     for per_object, name in CROWDS.items():
         (few, _, _), (many, peak, stays) = medians("suppression.py", (10**5, per_object), (10**6, per_object))

@@ -32,6 +32,10 @@ class Field:
     alias: str
 
 
+IMAGE = Field("Image", "text", "Image")
+"""Tells the raster of a detection, where several are searched one by one."""
+
+
 def declared_fields(answer: object) -> tuple[Field, ...]:
     """The fields that getFields answered: a list, or an object holding one; repeated names count once.
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .classes import class_field
 from .detections import Detections
+from .fields import IMAGE
 
 EXAMPLES = 6
 """Detections that are shown at each end."""
@@ -37,6 +38,7 @@ class Findings:
     Attributes:
         counts: Detections of each class.
         class_field: The field that tells the class; empty where none does.
+        images: Detections of each raster, where several were searched one by one.
         confidence: Of all that have one.
         best: The surest ones, the surest first.
         worst: The least sure ones, the least sure first.
@@ -47,6 +49,7 @@ class Findings:
 
     counts: Counter[str] = field(default_factory=Counter)
     class_field: str = ""
+    images: Counter[str] = field(default_factory=Counter)
     confidence: NDArray[Any] = field(default_factory=lambda: np.empty(0))
     best: list[Example] = field(default_factory=list)
     worst: list[Example] = field(default_factory=list)
@@ -68,6 +71,7 @@ class Findings:
             findings.class_field = findings.class_field or class_field(batch.attributes) or ""
             labels = _labels(batch)
             findings.counts.update(labels)
+            findings.images.update(batch.attributes.get(IMAGE.name, ()))
             numbers.append(confidence[np.isfinite(confidence)])
             points.append(shapely.get_coordinates(shapely.centroid(batch.geometries)))
             for value, label, geometry in zip(confidence, labels, batch.geometries):

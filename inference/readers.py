@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .blocks import BAND, Block
 from .errors import RasterError
-from .rasters.source import Gap, RasterSource, Validity
+from .rasters.source import Gap, RasterSource, Validity, ValueRange
 from .slots import Slots
 from .translation import tr
 
@@ -50,15 +50,17 @@ class Scaling:
 
     factors: NDArray[Any]
     offsets: NDArray[Any]
+    ranges: tuple[ValueRange, ...]
 
     @classmethod
     def of(cls, source: RasterSource, bands: tuple[int, ...], data_range: tuple[float, float]) -> Scaling:
         """From the actual range of each band, the same for all blocks."""
         low, high = data_range
-        ranges = np.array([source.value_range(band) for band in bands], float)
+        known = tuple(source.value_range(band) for band in bands)
+        ranges = np.array([(each.low, each.high) for each in known], float)
         span = ranges[:, 1] - ranges[:, 0]
         factors = np.divide(high - low, span, out=np.zeros_like(span), where=span > 0)
-        return cls(factors, low - ranges[:, 0] * factors)
+        return cls(factors, low - ranges[:, 0] * factors, known)
 
     def apply(self, raw: NDArray[Any], out: NDArray[Any]) -> None:
         """Scale pixels (bands, height, width) into a float32 array."""

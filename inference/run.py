@@ -21,7 +21,7 @@ from .detections import Detections
 from .errors import InferenceError
 from .featureset import FeatureSetDecoder
 from .feedback import Feedback, stop_if_canceled
-from .fields import Field
+from .fields import IMAGE, Field
 from .item import Item
 from .journal import Journal
 from .lanes import IN_FLIGHT
@@ -37,8 +37,6 @@ from .suppression import KEPT, suppress
 from .tally import Tally
 from .translation import tr
 
-IMAGE = Field("Image", "text", "Image")
-"""Tells the raster of a detection, where several are searched one by one."""
 DUPLICATE_OVERLAP = 0.5
 """Overlap from which two detections of different blocks are reported as one object found twice."""
 
@@ -114,7 +112,7 @@ def run_plan(plan: InferencePlan, feedback: Feedback) -> Iterator[InferenceResul
         decoder = found.decoder
         yield InferenceResult(
             decoder.geometry_type,
-            (*decoder.all_fields, IMAGE) if plan.names_items else decoder.all_fields,
+            _with_image(decoder.all_fields) if plan.names_items else decoder.all_fields,
             found.statistics,
             count,
             found.device,
@@ -125,6 +123,11 @@ def run_plan(plan: InferencePlan, feedback: Feedback) -> Iterator[InferenceResul
             keep,
             tuple(item.source.name if plan.names_items else None for item in plan.items),
         )
+
+
+def _with_image(fields: tuple[Field, ...]) -> tuple[Field, ...]:
+    """With the field that tells the raster; it takes the place of one of the model's of that name."""
+    return (*(field for field in fields if field.name.casefold() != IMAGE.name.casefold()), IMAGE)
 
 
 @dataclass(frozen=True)

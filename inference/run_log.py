@@ -38,6 +38,9 @@ def announce(plan: InferencePlan, blocks: Blocks, feed: Feed, workers: int, feed
     named = [grid.band_names[band] for band in feed.bands]
     listed = ", ".join(f"{band + 1} ({name})" if name else str(band + 1) for band, name in zip(feed.bands, named))
     feedback.info(tr("Bands: {bands} of {count}, {dtype}", bands=listed, count=len(grid.band_names), dtype=grid.dtype))
+    if feed.scaling is not None:
+        ranges = ", ".join(f"{each.low:.6g} … {each.high:.6g} ({each.origin})" for each in feed.scaling.ranges)
+        feedback.info(tr("Pixels are scaled to the model's range from: {ranges}", ranges=ranges))
     if len(plan.items) > 1:
         feedback.info(tr("Rasters: {count}, each searched by itself; the lines above are about the first", count=len(plan.items)))
     if workers > 1:

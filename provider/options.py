@@ -26,6 +26,9 @@ ICON = Path(__file__).parent.parent / "resources" / "icons" / "provider.svg"
 MOST_WORKERS = 64
 
 
+MOST_REQUESTS = 1000
+
+
 class OptionsPage(QgsOptionsPageWidget):
     """The options; nothing is saved before `apply`."""
 
@@ -48,6 +51,10 @@ class OptionsPage(QgsOptionsPageWidget):
         self.workers.setRange(0, MOST_WORKERS)
         self.workers.setSpecialValueText(tr("one for each GPU, or one"))
         self.workers.setValue(options.workers)
+        self.requests = QSpinBox()
+        self.requests.setRange(0, MOST_REQUESTS)
+        self.requests.setSpecialValueText(tr("any number"))
+        self.requests.setValue(options.requests)
         self.cache = _file_widget(options.cache, QgsFileWidget.StorageMode.GetDirectory, str(cache.platform_folder()))
         self.size = QLabel()
         self.sandbox = QComboBox()
@@ -103,6 +110,7 @@ class OptionsPage(QgsOptionsPageWidget):
             self.workers.value(),
             self.cache.filePath().strip(),
             self.sandbox.currentData(),
+            self.requests.value(),
         )
 
     def _measure(self) -> None:
@@ -133,6 +141,7 @@ class OptionsPage(QgsOptionsPageWidget):
         form.addRow(tr("Inference processes"), self.workers)
         form.addRow(tr("Sandbox"), self.sandbox)
         form.addRow("", _overridden(SANDBOX_VARIABLE))
+        form.addRow(tr("Requests a second to a server"), self.requests)
         form.addRow(tr("Cache folder"), _beside(self.cache, _button(tr("Clear"), "clear", self.clear)))
         form.addRow("", self.size)
         form.addRow("", _overridden(cache.VARIABLE))

@@ -16,7 +16,12 @@ at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; 
 qgis_version() {
   /usr/bin/python3 -c 'from qgis.core import Qgis; print(Qgis.version().split("-")[0])' 2>/dev/null || echo 0
 }
-candidate() { apt-cache policy qgis | awk '/Candidate:/ {print $2}' | sed 's/^[0-9]*://'; }
+candidate() { apt-cache policy "$1" | awk '/Candidate:/ {print $2}' | sed 's/^[0-9]*://'; }
+offered() { # the oldest version that apt-get offers of those packages of QGIS that are missing
+  for package in "${packages[@]}"; do
+    case $package in qgis | qgis-server) candidate "$package" ;; esac
+  done | sort -V | head -n 1
+}
 
 packages=()
 at_least "$(qgis_version)" "$wanted_qgis" && command -v qgis_process >/dev/null || packages+=(qgis python3-qgis)
@@ -26,6 +31,8 @@ if [ "$with_development" = development ]; then
   command -v 7zz >/dev/null || command -v 7z >/dev/null || packages+=(7zip)
   command -v bsdtar >/dev/null || packages+=(libarchive-tools)
   command -v xvfb-run >/dev/null || packages+=(xvfb xauth)
+  # QGIS Server for the tests of services.
+  command -v qgis_mapserver >/dev/null || packages+=(qgis-server)
   # PostGIS for the tests of outputs in databases; its package is named by the version of PostgreSQL.
   ls /usr/share/postgresql/*/extension/postgis.control >/dev/null 2>&1 || packages+=(postgresql postgis)
 fi
@@ -42,10 +49,10 @@ if [ ${#packages[@]} -gt 0 ]; then
   postgis=$(apt-cache depends postgresql | grep -om 1 'postgresql-[0-9]*' || true)-postgis-3
   packages=("${packages[@]/#postgis/$postgis}")
   release=()
-  if [[ " ${packages[*]} " == *" qgis "* ]] && ! at_least "$(candidate)" "$wanted_qgis"; then
+  if [[ " ${packages[*]} " =~ " qgis "|" qgis-server " ]] && ! at_least "$(offered)" "$wanted_qgis"; then
     codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
     if [ "$(. /etc/os-release && echo "$ID")" != debian ] || [ "$codename" != bookworm ]; then
-      echo "The newest QGIS that apt-get offers here is $(candidate), and $wanted_qgis or later is needed."
+      echo "The newest QGIS that apt-get offers here is $(offered), and $wanted_qgis or later is needed."
       echo "Please add QGIS's own package repository (see 'Linux' on the download page of qgis.org), then run the same make command again."
       exit 1
     fi

@@ -92,7 +92,7 @@ def _one(value: Any, context: QgsProcessingContext, authcfg: str) -> RasterInput
     text = str(value)
     known, provider, uri = QgsProcessingUtils.decodeProviderKeyAndUri(text)
     if known and provider in QgsProviderRegistry.instance().providerList():
-        return _of_layer(QgsRasterLayer(uri, uri, provider))
+        return service_of_uri(provider, uri) or _of_layer(QgsRasterLayer(uri, uri, provider))
     if "type=xyz" in text or ("url=" in text and "://" not in text.partition("url=")[0]):
         found = service_of_uri("wms", text)
         if found is not None:

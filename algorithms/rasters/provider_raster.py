@@ -12,7 +12,7 @@ from qgis.core import Qgis, QgsRasterBlock, QgsRasterBlockFeedback, QgsRasterDat
 
 from ...inference.errors import RasterError
 from ...inference.grid import ROUNDING, Affine, Bounds, Grid, Window
-from ...inference.rasters.source import Gap, RasterSource, Validity
+from ...inference.rasters.source import Gap, RasterSource, Validity, ValueRange
 from ...inference.secrets import without_credentials
 from ...inference.translation import tr
 from .raster_input import wkt_of
@@ -75,12 +75,12 @@ class ProviderRaster:
         """See RasterSource."""
         return len(bands)
 
-    def value_range(self, band: int) -> tuple[float, float]:
+    def value_range(self, band: int) -> ValueRange:
         """See RasterSource: of 8 bit the type's range, else what the provider estimates."""
         if self._grid.dtype == "uint8":
-            return 0.0, 255.0
+            return ValueRange(0.0, 255.0, tr("8 bit"))
         found = self._provider.bandStatistics(band + 1, Qgis.RasterBandStatistic.Min | Qgis.RasterBandStatistic.Max)
-        return float(found.minimumValue), float(found.maximumValue)
+        return ValueRange(float(found.minimumValue), float(found.maximumValue), tr("as the service tells"))
 
     def read(self, window: Window, bands: tuple[int, ...], out: NDArray[Any], mask: NDArray[Any]) -> Validity:
         """See RasterSource."""

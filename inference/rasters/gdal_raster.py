@@ -19,8 +19,10 @@ from ..translation import tr
 from .bands import alpha_of, names_of
 from .files import REMOTE, files_of, forget_failures, is_gone, patient, status_of
 from .preparing import is_virtual, prepared
-from .source import Gap, Validity
+from .source import Gap, Validity, ValueRange
 
+EXACT_PIXELS = 50_000_000
+"""Up to so many, all pixels of a band are looked at for its range, else a sample."""
 LOOKS = 5
 """How often in a row a server has to tell of another file."""
 FLUSH_AFTER = 24 << 20
@@ -142,22 +144,23 @@ class GdalRaster:
         separate = np.dtype(self._grid.dtype).kind == "f" or any(self._mask_flags(band, bands) & own for band in bands)
         return len(bands) if separate else 1
 
-    def value_range(self, band: int) -> tuple[float, float]:
-        """See RasterSource: the band's stored statistics, for 8-bit the type's range, else a sample's range."""
+    def value_range(self, band: int) -> ValueRange:
+        """See RasterSource: the band's stored statistics, for 8-bit the type's range, else that of its pixels or of a sample."""
         handle = self._opened().GetRasterBand(band + 1)
         low, high = handle.GetMetadataItem("STATISTICS_MINIMUM"), handle.GetMetadataItem("STATISTICS_MAXIMUM")
         if low is not None and high is not None:
-            return float(low), float(high)
+            return ValueRange(float(low), float(high), tr("stored statistics"))
         if self._grid.dtype == "uint8":
-            return 0.0, 255.0
+            return ValueRange(0.0, 255.0, tr("8 bit"))
+        is_sample = self._own.width * self._own.height > EXACT_PIXELS
         try:
-            low, high = handle.ComputeRasterMinMax(True)
+            low, high = handle.ComputeRasterMinMax(is_sample)
         except (RuntimeError, TypeError) as error:
             raise _error(
                 tr("Band {band} of {path} has no valid value, so its values cannot be scaled for the model.",
                    band=band + 1, path=self.name)
             ) from error  # fmt: skip
-        return float(low), float(high)
+        return ValueRange(float(low), float(high), tr("a sample of the pixels") if is_sample else tr("all pixels"))
 
     def read(self, window: Window, bands: tuple[int, ...], out: NDArray[Any], mask: NDArray[Any]) -> Validity:
         """See RasterSource."""

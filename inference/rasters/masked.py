@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from osgeo import gdal, ogr
 
 from ..grid import Grid, Window
-from .source import Gap, RasterSource, Validity
+from .source import Gap, RasterSource, Validity, ValueRange
 
 
 def polygonal(geometry: Any) -> Any:  # noqa: ANN401 - shapely has no type stubs
@@ -68,7 +68,7 @@ class MaskedRaster:
         """See RasterSource."""
         return self._source.mask_bands(bands)
 
-    def value_range(self, band: int) -> tuple[float, float]:
+    def value_range(self, band: int) -> ValueRange:
         """See RasterSource: of the whole raster, so that a mask changes no pixel that is inside."""
         return self._source.value_range(band)
 

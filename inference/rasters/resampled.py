@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from osgeo import gdal, gdal_array
 
 from ..grid import ROUNDING, Grid, Window
-from .source import Gap, RasterSource, Validity
+from .source import Gap, RasterSource, Validity, ValueRange
 
 MARGIN = 2
 """Pixels of the source beyond a window that interpolation looks at."""
@@ -76,7 +76,7 @@ class Resampled:
         """See RasterSource."""
         return self._source.mask_bands(bands)
 
-    def value_range(self, band: int) -> tuple[float, float]:
+    def value_range(self, band: int) -> ValueRange:
         """See RasterSource."""
         return self._source.value_range(band)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import NDArray
 
@@ -17,6 +17,14 @@ class Validity(Enum):
     EMPTY = "no pixel is valid"
     PARTIAL = "the mask tells which pixels are valid"
     FULL = "all pixels are valid"
+
+
+class ValueRange(NamedTuple):
+    """Lowest and highest value of a band, and how they are known, for users."""
+
+    low: float
+    high: float
+    origin: str
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class RasterSource(Protocol):
     def mask_bands(self, bands: tuple[int, ...]) -> int:
         """How many bands a mask has for these bands: 1 when they share one, else their number."""
 
-    def value_range(self, band: int) -> tuple[float, float]:
+    def value_range(self, band: int) -> ValueRange:
         """Lowest and highest value of a band (from 0), the same for every window."""
 
     def read(self, window: Window, bands: tuple[int, ...], out: NDArray[Any], mask: NDArray[Any]) -> Validity:

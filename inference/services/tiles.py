@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import Cancelled, InferenceError, RasterError
 from ..grid import Grid, Window
-from ..rasters.source import Gap, RasterSource, Validity
+from ..rasters.source import Gap, RasterSource, Validity, ValueRange
 from ..translation import tr
 from .fetching import FORBIDDEN, IN_FLIGHT, Answer, Fetcher, RefusedError
 
@@ -147,16 +147,16 @@ class TiledRaster:
         """See RasterSource."""
         return 1
 
-    def value_range(self, band: int) -> tuple[float, float]:
+    def value_range(self, band: int) -> ValueRange:
         """See RasterSource: what the service tells, or the range of 8 bit.
 
         Raises:
             RasterError: The service does not tell it.
         """
         if self._layer.value_ranges is not None:
-            return self._layer.value_ranges[band]
+            return ValueRange(*self._layer.value_ranges[band], tr("as the service tells"))
         if self.grid.dtype == "uint8":
-            return 0.0, 255.0
+            return ValueRange(0.0, 255.0, tr("8 bit"))
         raise RasterError(
             tr("The model wants scaled pixels, but {name} does not tell the range of its values. Save the part that you need as "
                "a GeoTIFF, and choose that.", name=self.name)

@@ -16,7 +16,7 @@ from servers.arcgis_portal import Item, Portal
 from servers.faults import Faults, FaultyProxy
 from servers.files import FileServer
 
-ITEM = "0123456789abcdef0123456789abcdef"
+ITEM = "0123abcd" * 4
 TOKEN = "t0p-s3cr3t-token"  # pragma: allowlist secret
 pytestmark = [pytest.mark.usefixtures("provider", "cache")]
 
