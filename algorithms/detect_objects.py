@@ -194,7 +194,6 @@ class DetectObjects(WritesAddressesDown):
         try:
             self._check(parameters, context)
             self._rasters = self._raster_input(parameters, context)
-            self._area = Area.of(self, parameters, self.EXTENT, self.MASK, context)
         except InferenceError as error:
             raise QgsProcessingException(str(error)) from error
         return True
@@ -238,12 +237,13 @@ class DetectObjects(WritesAddressesDown):
         cell_size = self.parameterAsDouble(parameters, self.CELL_SIZE, context)
         separately = self.parameterAsEnumString(parameters, self.PROCESSING_MODE, context) == shared.SEPARATELY
         unscale = self.parameterAsBoolean(parameters, self.UNSCALE, context)
-        wish = Wish(told, cell_size if cell_size > 0 else None, self._area.bounds_in, separately, unscale)
+        area = Area.of(self, parameters, self.EXTENT, self.MASK, context)
+        wish = Wish(told, cell_size if cell_size > 0 else None, area.bounds_in, separately, unscale)
         return InferencePlan(
             package=package,
             values=values,
             secrets=secrets,
-            items=opened(self._rasters, wish, self._area, stack),
+            items=opened(self._rasters, wish, area, stack),
             hosting=consent.allowed(package, hosting, told),
             suppression=suppression,
             classes=parse_classes(evaluated(parameters.get(self.CLASSES), context)),

@@ -35,7 +35,8 @@ def check_number(definition: QgsProcessingParameterDefinition, low: float, high:
         fits = False
     if not fits:
         allowed = tr("from {low} to {high}", low=f"{low:g}", high=f"{high:g}") if high < math.inf else tr("0 or more")
+        label = definition.description()
         raise QgsProcessingException(
             tr("The {label} ({name}) must be a number, {allowed}, but {value} was given.",
-               label=definition.description().lower(), name=definition.name(), allowed=allowed, value=value)
+               label=label[:1].lower() + label[1:], name=definition.name(), allowed=allowed, value=value)
         )  # fmt: skip

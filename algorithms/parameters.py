@@ -194,7 +194,7 @@ def cell_size(name: str) -> QgsProcessingParameterDefinition:
     A plain number: one with units opens the raster in the main thread whenever it changes, which may wait for a server.
     """
     number = Qgis.ProcessingNumberParameterType.Double
-    parameter = QgsProcessingParameterNumber(name, tr("Cell size, in units of the raster's CRS"), number, None, True, 0.0)
+    parameter = QgsProcessingParameterNumber(name, tr("Cell size (in units of the raster's CRS)"), number, None, True, 0.0)
     parameter.setHelp(
         tr("Size of the pixels that the model sees, in units of the raster's CRS. Left empty, the raster's own. Choose the "
            "one that the model was trained on.")

@@ -195,7 +195,7 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/parameters.py"/><source>Only this part of the raster is searched, in any CRS. An object that crosses its edge counts when its middle is inside.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/parameters.py"/><source>Cell size, in units of the raster's CRS</source>
+<message><location filename="../algorithms/parameters.py"/><source>Cell size (in units of the raster's CRS)</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/parameters.py"/><source>Size of the pixels that the model sees, in units of the raster's CRS. Left empty, the raster's own. Choose the one that the model was trained on.</source>
 <translation type="unfinished"/></message>
@@ -237,9 +237,13 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/rasters/provider_layer.py"/><source>The layer {name} cannot be opened: {error}.</source>
 <translation type="unfinished"/></message>
+<message><location filename="../algorithms/rasters/provider_raster.py"/><source>as the service tells</source>
+<translation type="unfinished"/></message>
 <message><location filename="../algorithms/rasters/provider_raster.py"/><source>{name} comes from {provider}, which does not tell how many pixels there are. Save the part that you need as a GeoTIFF, and choose that.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/rasters/provider_raster.py"/><source>{name} has pixels that models cannot take.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/rasters/provider_raster.py"/><source>8 bit</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/rasters/provider_raster.py"/><source>it gives no pixels</source>
 <translation type="unfinished"/></message>
@@ -254,6 +258,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../algorithms/report.py"/><source>{count} objects found</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>Report: {name}</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/report.py"/><source>Rasters</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>Map</source>
 <translation type="unfinished"/></message>
@@ -272,6 +278,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../algorithms/report.py"/><source>Class</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>Objects</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/report.py"/><source>Raster</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>highest bar: {count}</source>
 <translation type="unfinished"/></message>
@@ -571,6 +579,12 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/rasters/gdal_raster.py"/><source>{path} has a broken georeference: {transform}.</source>
 <translation type="unfinished"/></message>
+<message><location filename="../inference/rasters/gdal_raster.py"/><source>stored statistics</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/rasters/gdal_raster.py"/><source>a sample of the pixels</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/rasters/gdal_raster.py"/><source>all pixels</source>
+<translation type="unfinished"/></message>
 <message><location filename="../inference/rasters/gdal_raster.py"/><source>{path} cannot be read at column {column}, row {row}: {error}.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/rasters/gdal_raster.py"/><source>Band {band} of {path} has no valid value, so its values cannot be scaled for the model.</source>
@@ -652,6 +666,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../inference/run_log.py"/><source>Detections: {count}, {after}{outside}{others}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>Speed: {rate:.2f} megapixels per second; {seconds:.1f} s in all, {worker:.1f} s waited for the worker, {reader:.1f} s for the reader</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/run_log.py"/><source>Pixels are scaled to the model's range from: {ranges}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>Rasters: {count}, each searched by itself; the lines above are about the first</source>
 <translation type="unfinished"/></message>
@@ -875,6 +891,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../provider/options.py"/><source>one for each GPU, or one</source>
 <translation type="unfinished"/></message>
+<message><location filename="../provider/options.py"/><source>any number</source>
+<translation type="unfinished"/></message>
 <message><location filename="../provider/options.py"/><source>Use one where there is one</source>
 <translation type="unfinished"/></message>
 <message><location filename="../provider/options.py"/><source>Run nothing without one</source>
@@ -886,8 +904,6 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../provider/options.py"/><source>Trusted packages</source>
 <translation type="unfinished"/></message>
 <message><location filename="../provider/options.py"/><source>Trust no longer</source>
-<translation type="unfinished"/></message>
-<message><location filename="../provider/options.py"/><source>Raster</source>
 <translation type="unfinished"/></message>
 <message><location filename="../provider/options.py"/><source>Blocks</source>
 <translation type="unfinished"/></message>
@@ -912,6 +928,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../provider/options.py"/><source>Inference processes</source>
 <translation type="unfinished"/></message>
 <message><location filename="../provider/options.py"/><source>Sandbox</source>
+<translation type="unfinished"/></message>
+<message><location filename="../provider/options.py"/><source>Requests a second to a server</source>
 <translation type="unfinished"/></message>
 <message><location filename="../provider/options.py"/><source>Cache folder</source>
 <translation type="unfinished"/></message>

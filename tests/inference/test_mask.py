@@ -8,10 +8,10 @@ import shapely
 from deep_learning_packages.inference.grid import Window
 from deep_learning_packages.inference.item import Item
 from deep_learning_packages.inference.rasters.gdal_raster import GdalRaster
-from deep_learning_packages.inference.rasters.masked import MaskedRaster
+from deep_learning_packages.inference.rasters.masked import MaskedRaster, polygonal
 from deep_learning_packages.inference.rasters.source import Validity
 from engine_runs import make_plan, run
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from packages import ORACLE, make_package
 from rasters import NORTH_UP, draw, write_raster
@@ -33,7 +33,8 @@ def test_pixels_count_by_their_centre(tmp_path_factory, corners, column, row):
     path = tmp_path_factory.getbasetemp() / "mask.tif"
     if not path.exists():
         write_raster(path, np.full((2, 25, 31), 7, np.uint8), nodata=None)
-    mask = shapely.make_valid(polygon(*corners))
+    mask = polygonal(shapely.make_valid(polygon(*corners)))
+    assume(not mask.is_empty)
     raster = MaskedRaster(GdalRaster(str(path)), mask)
     out, valid = np.full((2, 12, 14), 9, np.uint8), np.full((1, 12, 14), 9, np.uint8)
     validity = raster.read(Window(column, row, 14, 12), (0, 1), out, valid)
