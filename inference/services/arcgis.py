@@ -106,11 +106,12 @@ def _image_service(base: str, query: str, facts: dict[str, Any], name: str) -> E
     names = facts.get("bandNames") or []
     given = tuple(map(str, names)) if len(names) == count else ("",) * count
 
-    def address(bounds: Bounds, width: int, height: int) -> str:
+    def address(bounds: Bounds, width: int, height: int, bands: tuple[int, ...]) -> str:
         values = {
             "bbox": _numbers(bounds), "bboxSR": wkid, "imageSR": wkid, "size": f"{width},{height}", "format": "tiff",
             "pixelType": kind, "interpolation": "RSP_BilinearInterpolation" if _resamples(bounds, width, cell_size) else
             "RSP_NearestNeighbor", "adjustAspectRatio": "false", "f": "image",
+            **({} if bands == tuple(range(count)) else {"bandIds": ",".join(map(str, bands))}),
         }  # fmt: skip
         return f"{base}/exportImage?{_joined(query, **values)}"
 
@@ -143,7 +144,7 @@ def _drawn_map(base: str, query: str, facts: dict[str, Any], name: str, layer: s
     crs, wkid = _crs(facts)
     chosen = {"layers": f"show:{layer}"} if layer else {}
 
-    def address(bounds: Bounds, width: int, height: int) -> str:
+    def address(bounds: Bounds, width: int, height: int, _: tuple[int, ...]) -> str:
         values = {
             "bbox": _numbers(bounds), "bboxSR": wkid, "imageSR": wkid, "size": f"{width},{height}", "format": "png32",
             "transparent": "true", "dpi": 96, "f": "image", **chosen,

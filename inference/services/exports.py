@@ -31,7 +31,7 @@ class Export:
     Attributes:
         name: What users know it by.
         crs: WKT.
-        address: Where the picture of a rectangle (map units) with a width and height in pixels is.
+        address: Where the picture of a rectangle (map units) with a width and height in pixels, and these bands, is.
         bounds: Where there is anything; None when it is not known.
         cell_size: Sides of its own pixels; None where it has none, as it draws maps.
         dtype: numpy's name; of a map, uint8.
@@ -44,7 +44,7 @@ class Export:
 
     name: str
     crs: str
-    address: Callable[[Bounds, int, int], str]
+    address: Callable[[Bounds, int, int, tuple[int, ...]], str]
     bounds: Bounds | None
     cell_size: tuple[float, float] | None = None
     dtype: str = "uint8"
@@ -111,31 +111,31 @@ class ExportLayer:
     @property
     def identity(self) -> str:
         """See TileLayer."""
-        return f"{self.export.address((0.0, 0.0, 1.0, 1.0), 1, 1)} {self.export.bounds}"
+        return f"{self.export.address((0.0, 0.0, 1.0, 1.0), 1, 1, ())} {self.export.bounds}"
 
-    def address(self, column: int, row: int) -> str:
+    def address(self, column: int, row: int, bands: tuple[int, ...]) -> str:
         """See TileLayer."""
         (width, height), affine = self.tile_size, self.grid.affine
         left, top = affine.x + column * width * self.sides[0], affine.y - row * height * self.sides[1]
         bounds = left, top - height * self.sides[1], left + width * self.sides[0], top
-        return self.export.address(bounds, width, height)
+        return self.export.address(bounds, width, height, bands)
 
     def complaint(self, answer: Answer) -> str:
         """See TileLayer."""
         return complaint_about(answer, *self.tile_size)
 
-    def decoded(self, answer: Answer) -> Tile:
+    def decoded(self, answer: Answer, bands: tuple[int, ...]) -> Tile:
         """See TileLayer.
 
         Raises:
-            RasterError: It has other bands than the service told.
+            RasterError: It has other bands than were asked for.
         """
         tile = decoded(answer.body, self.export.nodata)
         if self.export.is_map:
-            return colored(tile)
-        if len(tile.pixels) != len(self.export.band_names):
+            return colored(tile, bands)
+        if len(tile.pixels) != len(bands):
             raise RasterError(
-                tr("{name} sends {found} bands, but told of {told}.", name=self.name, found=len(tile.pixels),
-                   told=len(self.export.band_names))
+                tr("{name} sends {found} bands instead of {wanted}.", name=self.name, found=len(tile.pixels),
+                   wanted=len(bands))
             )  # fmt: skip
         return Tile(tile.pixels.astype(self.export.dtype, copy=False), tile.valid)

@@ -37,12 +37,12 @@ def complaint_about(answer: Answer, width: int, height: int) -> str:
               wanted=f"{width} × {height}")  # fmt: skip
 
 
-def colored(tile: Tile) -> Tile:
-    """Red, green and blue (uint8) of a picture, also of a grey one."""
-    bands = tile.pixels
-    if len(bands) < 3:  # noqa: PLR2004 - grey, perhaps with alpha
-        bands = np.broadcast_to(bands[:1], (3, *bands.shape[1:]))
-    return Tile(bands[:3].astype(np.uint8, copy=False), tile.valid)
+def colored(tile: Tile, bands: tuple[int, ...]) -> Tile:
+    """Those of red, green and blue (uint8) of a picture that are wanted, also of a grey one."""
+    pixels = tile.pixels
+    if len(pixels) < 3:  # noqa: PLR2004 - grey, perhaps with alpha
+        pixels = np.broadcast_to(pixels[:1], (3, *pixels.shape[1:]))
+    return Tile(pixels[list(bands)].astype(np.uint8, copy=False), tile.valid)
 
 
 def decoded(body: bytes, nodata: float | None = None) -> Tile:

@@ -39,7 +39,7 @@ def web_map(address: str, layers: str, styles: str, crs: str, form: str, bounds:
     reference = reference_of(crs)
     is_turned = bool(reference.EPSGTreatsAsLatLong() or reference.EPSGTreatsAsNorthingEasting())
 
-    def picture(around: Bounds, width: int, height: int) -> str:
+    def picture(around: Bounds, width: int, height: int, _: tuple[int, ...]) -> str:
         left, low, right, high = around
         box = (low, left, high, right) if is_turned else around  # 1.3.0 gives coordinates in the order of the CRS
         return with_parameters(

@@ -127,7 +127,7 @@ class PyramidLayer:
         """See TileLayer."""
         return f"{self.pyramid.address(self.level.name, 0, 0)} {self.level}"
 
-    def address(self, column: int, row: int) -> str:
+    def address(self, column: int, row: int, bands: tuple[int, ...]) -> str:  # noqa: ARG002 - a picture has all
         """See TileLayer."""
         return self.pyramid.address(self.level.name, column, row)
 
@@ -135,9 +135,9 @@ class PyramidLayer:
         """See TileLayer."""
         return complaint_about(answer, *self.tile_size)
 
-    def decoded(self, answer: Answer) -> Tile:
+    def decoded(self, answer: Answer, bands: tuple[int, ...]) -> Tile:
         """See TileLayer."""
-        return colored(decoded(answer.body))
+        return colored(decoded(answer.body), bands)
 
 
 def web_mercator_levels(tile: int = USUAL_SIDE, first: int = 0, last: int = LAST_LEVEL) -> list[Level]:

@@ -22,6 +22,10 @@ KEPT_BYTES = 96 << 20
 """Of tiles that are kept, at most."""
 
 
+_Place = tuple[int, int, tuple[int, ...]]
+"""Column, row and bands of a tile."""
+
+
 @dataclass(frozen=True)
 class Tile:
     """Pixels (bands, height, width) and which of them are valid (height, width; 1 or 0, uint8)."""
@@ -53,14 +57,14 @@ class TileLayer(Protocol):
     def value_ranges(self) -> tuple[tuple[float, float], ...] | None:
         """Lowest and highest value of each band, where the service tells."""
 
-    def address(self, column: int, row: int) -> str:
-        """Where a tile is."""
+    def address(self, column: int, row: int, bands: tuple[int, ...]) -> str:
+        """Where a tile with these bands is, or with more."""
 
     def complaint(self, answer: Answer) -> str:
         """What is wrong with an answer; empty when it holds a tile."""
 
-    def decoded(self, answer: Answer) -> Tile:
-        """The tile in an answer without complaint."""
+    def decoded(self, answer: Answer, bands: tuple[int, ...]) -> Tile:
+        """The tile in an answer without complaint: these bands in this order."""
 
     @property
     def identity(self) -> str:
@@ -74,26 +78,26 @@ class _Shelf:
     layer: TileLayer
     fetcher: Fetcher
     pool: ThreadPoolExecutor
-    tiles: OrderedDict[tuple[int, int], Future[Tile | None]] = field(default_factory=OrderedDict)
+    tiles: OrderedDict[_Place, Future[Tile | None]] = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    reasons: dict[tuple[int, int], str] = field(default_factory=dict)
+    reasons: dict[_Place, str] = field(default_factory=dict)
 
-    def ask(self, place: tuple[int, int]) -> Future[Tile | None]:
+    def ask(self, place: _Place) -> Future[Tile | None]:
         """A tile that comes; None when there is none."""
         with self.lock:
             coming = self.tiles.get(place)
             if coming is None:
                 coming = self.tiles[place] = self.pool.submit(self._fetch, place)
                 width, height = self.layer.tile_size
-                size = width * height * (len(self.layer.grid.band_names) * np.dtype(self.layer.grid.dtype).itemsize + 1)
+                size = width * height * (len(place[2]) * np.dtype(self.layer.grid.dtype).itemsize + 1)
                 while len(self.tiles) * size > KEPT_BYTES and len(self.tiles) > 4 * IN_FLIGHT:
                     self.tiles.popitem(last=False)
             self.tiles.move_to_end(place)
             return coming
 
-    def _fetch(self, place: tuple[int, int]) -> Tile | None:
+    def _fetch(self, place: _Place) -> Tile | None:
         try:
-            return self.layer.decoded(self.fetcher.get(self.layer.address(*place), self.layer.complaint))
+            return self.layer.decoded(self.fetcher.get(self.layer.address(*place), self.layer.complaint), place[2])
         except RefusedError as error:
             if error.status in FORBIDDEN:
                 raise
@@ -177,7 +181,7 @@ class TiledRaster:
             return Validity.EMPTY
         missing: list[Window] = []
         reason = ""
-        coming = [(place, self._shelf.ask(place)) for place in self._places(inside)]
+        coming = [(place, self._shelf.ask(place)) for place in self._places(inside, bands)]
         for place, future in coming:
             tile, covered = _result(future), self._window_of(place)
             part = covered.intersection(inside)
@@ -187,7 +191,7 @@ class TiledRaster:
                 missing.append(part)
                 reason = reason or self._shelf.reasons.get(place, "")
             else:
-                _paste(tile, part, covered, window, bands, out, mask)
+                _paste(tile, part, covered, window, out, mask)
         if missing:
             self._gap = Gap(tuple(missing), reason)
         if not mask.any():
@@ -208,13 +212,13 @@ class TiledRaster:
             self._fetcher.stop()
             self._shelf.pool.shutdown(wait=False, cancel_futures=True)
 
-    def _places(self, inside: Window) -> Iterator[tuple[int, int]]:
+    def _places(self, inside: Window, bands: tuple[int, ...]) -> Iterator[_Place]:
         (width, height), (left, top) = self._layer.tile_size, self._layer.origin
         columns = range((inside.column - left) // width, (inside.column + inside.width - 1 - left) // width + 1)
         rows = range((inside.row - top) // height, (inside.row + inside.height - 1 - top) // height + 1)
-        return ((column, row) for row in rows for column in columns)
+        return ((column, row, bands) for row in rows for column in columns)
 
-    def _window_of(self, place: tuple[int, int]) -> Window:
+    def _window_of(self, place: _Place) -> Window:
         (width, height), (left, top) = self._layer.tile_size, self._layer.origin
         return Window(left + place[0] * width, top + place[1] * height, width, height)
 
@@ -230,15 +234,13 @@ def _result(future: Future[Tile | None]) -> Tile | None:
     return future.result()
 
 
-def _paste(
-    tile: Tile, part: Window, covered: Window, window: Window, bands: tuple[int, ...], out: NDArray[Any], mask: NDArray[Any]
-) -> None:
+def _paste(tile: Tile, part: Window, covered: Window, window: Window, out: NDArray[Any], mask: NDArray[Any]) -> None:
     """Copy the part of a tile, which covers one window, into arrays of another."""
     source = _slices(part, covered)
     target = _slices(part, window)
     valid = tile.valid[source]
-    for number, band in enumerate(bands):
-        np.multiply(tile.pixels[band][source], valid, out=out[number][target], casting="unsafe")
+    for band, plane in zip(tile.pixels, out):
+        np.multiply(band[source], valid, out=plane[target], casting="unsafe")
     mask[0][target] = valid
 
 

@@ -246,4 +246,5 @@ def test_sixteen_bits_through_an_image_service(tmp_path):
         found = search(server.service_url("deep"), "", **more)
         assert found == search(str(raster), "", **more)
         assert len(found) == 29
+        assert {request.value("bandIds") for request in server.requests if "exportImage" in request.path} == {"1"}
         assert server.errors == []
