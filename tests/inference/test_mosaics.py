@@ -70,6 +70,9 @@ def given_as(kind: str, folder: Path) -> str:
     if kind == "tile index":
         subprocess.run(["gdaltindex", str(place / "index.gpkg"), *files], check=True, capture_output=True)
         return str(place / "index.gpkg")
+    if kind == "gti":
+        subprocess.run(["gdaltindex", "-f", "GPKG", str(place / "index.gti.gpkg"), *files], check=True, capture_output=True)
+        return str(place / "index.gti.gpkg")
     if kind == "tile index with paths beside it":
         data = ogr.GetDriverByName("GeoJSON").CreateDataSource(str(place / "beside.geojson"))
         layer = data.CreateLayer("beside", geom_type=ogr.wkbPolygon)
@@ -90,7 +93,9 @@ def given_as(kind: str, folder: Path) -> str:
     return str(place / "items.json")
 
 
-KINDS = ["folder", "zip", "vrt", "tile index", "tile index with paths beside it", "stac"]
+HAS_GTI = int(gdal.VersionInfo()) >= 3090000
+GTI = pytest.param("gti", marks=pytest.mark.skipif(not HAS_GTI, reason="GDAL's raster tile index needs GDAL 3.9"))
+KINDS = ["folder", "zip", "vrt", "tile index", "tile index with paths beside it", "stac", GTI]
 
 
 def found(outcome) -> list[str]:
