@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from osgeo import gdal, gdal_array
 
-from ..errors import RasterError
-from ..grid import ROUNDING, Affine, Grid, Window
+from ..grid import Grid, Window
 from ..secrets import without_credentials
 from ..translation import tr
-from .bands import alpha_of, names_of
 from .files import REMOTE, files_of, forget_failures, is_gone, patient, status_of
-from .preparing import is_virtual, prepared
+from .opening import at_cell_size, has_place, name_of, opened, own_grid, raster_error, spans
+from .preparing import prepared
 from .source import Gap, Validity, ValueRange
 
 EXACT_PIXELS = 50_000_000
@@ -30,8 +26,6 @@ FLUSH_AFTER = 24 << 20
 share of the machine's memory."""
 QUICK_PIXELS = 400_000_000
 """A raster of so many pixels is read as a whole in seconds."""
-_WITHOUT_GEOREFERENCE = Affine(0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
-"""Pixels as map units, as QGIS shows such rasters."""
 
 
 class GdalRaster:
@@ -60,15 +54,15 @@ class GdalRaster:
             RasterError: It cannot be opened, has no bands, or has pixels that no function can take.
         """
         self._path, self._cell_size, self._crs, self._unscale = path, cell_size, crs, unscale
-        original = _open(path)
+        original = opened(path)
         self._files = list(files) or files_of(original)
-        self.name = without_credentials((name or _name_of(original, self._files)).partition("?")[0])
+        self.name = without_credentials((name or name_of(original, self._files)).partition("?")[0])
         self._is_remote = any(name.startswith(REMOTE) for name in [path, *self._files])
         self.has_georeference = has_place(original)
         self._prepared = prepared(original, unscale)
-        self._dataset: Any = original if self._prepared is None else _open(self._prepared)
-        self._own = _own_grid(self._dataset, self.name, crs)
-        self._grid, self._factors = _at_cell_size(self._own, cell_size)
+        self._dataset: Any = original if self._prepared is None else opened(self._prepared)
+        self._own = own_grid(self._dataset, self.name, crs)
+        self._grid, self._factors = at_cell_size(self._own, cell_size)
         self._unflushed = 0
         bands = [self._dataset.GetRasterBand(number + 1) for number in range(self._dataset.RasterCount)]
         self._masks = [int(band.GetMaskFlags()) for band in bands]
@@ -135,7 +129,7 @@ class GdalRaster:
 
     def _opened(self) -> Any:  # noqa: ANN401 - GDAL has no type stubs
         if self._dataset is None:
-            self._dataset = _open(self._prepared or self._path)
+            self._dataset = opened(self._prepared or self._path)
         return self._dataset
 
     def mask_bands(self, bands: tuple[int, ...]) -> int:
@@ -156,7 +150,7 @@ class GdalRaster:
         try:
             low, high = handle.ComputeRasterMinMax(is_sample)
         except (RuntimeError, TypeError) as error:
-            raise _error(
+            raise raster_error(
                 tr("Band {band} of {path} has no valid value, so its values cannot be scaled for the model.",
                    band=band + 1, path=self.name)
             ) from error  # fmt: skip
@@ -240,8 +234,8 @@ class GdalRaster:
             the window. A last column or row that the raster fills only in part comes by itself.
         """
         x_factor, y_factor = self._factors
-        for row, height in _spans(window.row, window.height, self._own.height / y_factor):
-            for column, width in _spans(window.column, window.width, self._own.width / x_factor):
+        for row, height in spans(window.row, window.height, self._own.height / y_factor):
+            for column, width in spans(window.column, window.width, self._own.width / x_factor):
                 left, top = column * x_factor, row * y_factor
                 source = left, top, min(width * x_factor, self._own.width - left), min(height * y_factor, self._own.height - top)
                 down, right = row - window.row, column - window.column
@@ -255,7 +249,7 @@ class GdalRaster:
             except RuntimeError as error:
                 done, reason = None, str(error)
         if done is None:
-            raise _error(
+            raise raster_error(
                 tr("{path} cannot be read at column {column}, row {row}: {error}.", path=self.name,
                    column=window.column, row=window.row, error=reason or tr("GDAL gives no reason"))
             )  # fmt: skip
@@ -264,69 +258,3 @@ class GdalRaster:
         if self._factors == (1.0, 1.0):
             return int(gdal.GRIORA_NearestNeighbour)
         return int(gdal.GRIORA_Average if max(self._factors) > 1 else gdal.GRIORA_Bilinear)
-
-
-def _error(text: str) -> RasterError:
-    return RasterError(without_credentials(text.replace("\n", " ")))
-
-
-def _open(path: str) -> gdal.Dataset:
-    with patient(path.startswith(REMOTE)):
-        try:
-            dataset = gdal.OpenEx(path, gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR)
-            reason = gdal.GetLastErrorMsg()
-        except RuntimeError as error:
-            dataset, reason = None, str(error)
-    path = tr("made of several") if is_virtual(path) else path
-    if dataset is None:
-        raise _error(tr("The raster {path} cannot be opened: {error}.", path=path, error=reason or tr("unknown format")))
-    if dataset.RasterCount == 0:
-        raise _error(tr("{path} has no bands of its own. If it holds several rasters, choose one of them.", path=path))
-    return dataset
-
-
-def _name_of(dataset: gdal.Dataset, files: list[str]) -> str:
-    return os.path.basename(files[0]) if files else str(dataset.GetDriver().ShortName)
-
-
-def has_place(dataset: gdal.Dataset) -> bool:
-    """Whether a dataset says where its pixels lie."""
-    known = dataset.GetGeoTransform(can_return_null=True) is not None
-    return bool(known or dataset.GetGCPCount() or dataset.GetMetadata("RPC"))
-
-
-def _own_grid(dataset: gdal.Dataset, name: str, crs: str | None) -> Grid:
-    bands = [dataset.GetRasterBand(number + 1) for number in range(dataset.RasterCount)]
-    codes = [gdal_array.GDALTypeCodeToNumericTypeCode(band.DataType) for band in bands]
-    if any(code is None or np.dtype(code).kind == "c" for code in codes):
-        raise _error(tr("{path} has complex pixels, which models cannot take.", path=name))
-    transform = dataset.GetGeoTransform(can_return_null=True)
-    affine = Affine(*transform) if transform is not None else _WITHOUT_GEOREFERENCE
-    if affine.column_x * affine.row_y == affine.row_x * affine.column_y:
-        raise _error(tr("{path} has a broken georeference: {transform}.", path=name, transform=transform))
-    return Grid(
-        dataset.RasterXSize,
-        dataset.RasterYSize,
-        affine,
-        dataset.GetProjection() if crs is None else crs,
-        np.result_type(*codes).name,
-        names_of(dataset),
-        alpha_of(dataset),
-    )
-
-
-def _spans(start: int, length: int, available: float) -> list[tuple[int, int]]:
-    """A range of columns or rows, cut where the last one begins that the raster fills only in part."""
-    whole = math.floor(available + ROUNDING)
-    if start < whole < start + length:
-        return [(start, whole - start), (whole, start + length - whole)]
-    return [(start, length)]
-
-
-def _at_cell_size(own: Grid, cell_size: float | None) -> tuple[Grid, tuple[float, float]]:
-    """The grid at a cell size, and how many of the raster's own pixels one of its pixels spans in x and y."""
-    if cell_size is None or all(math.isclose(side, cell_size, rel_tol=1e-9) for side in own.affine.cell_size):
-        return own, (1.0, 1.0)
-    x_factor, y_factor = (cell_size / side for side in own.affine.cell_size)
-    width, height = max(math.ceil(own.width / x_factor - ROUNDING), 1), max(math.ceil(own.height / y_factor - ROUNDING), 1)
-    return replace(own, width=width, height=height, affine=own.affine.scaled(x_factor, y_factor)), (x_factor, y_factor)

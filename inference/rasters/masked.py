@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from osgeo import gdal, ogr
 
 from ..grid import Grid, Window
-from .source import Gap, RasterSource, Validity, ValueRange
+from .over import OverRaster
+from .source import Gap, RasterSource, Validity
 
 
 def polygonal(geometry: Any) -> Any:  # noqa: ANN401 - shapely has no type stubs
@@ -20,7 +21,7 @@ def polygonal(geometry: Any) -> Any:  # noqa: ANN401 - shapely has no type stubs
     return shapely.union_all(parts[shapely.get_dimensions(parts) == 2])  # noqa: PLR2004 - areas
 
 
-class MaskedRaster:
+class MaskedRaster(OverRaster):
     """A RasterSource over another one."""
 
     def __init__(self, source: RasterSource, mask: Any) -> None:  # noqa: ANN401 - shapely has no type stubs
@@ -30,20 +31,17 @@ class MaskedRaster:
             source: The raster; becomes this one's, which closes it.
             mask: A polygon or several (shapely), in the raster's CRS.
         """
-        self._source, self._mask = source, polygonal(mask)
+        super().__init__(source)
+        self._mask = polygonal(mask)
         inverse = shapely.transform(self._mask, source.grid.affine.invert)
         shapely.prepare(inverse)
         self._pixels = inverse
+        self._is_read = False
 
     @property
     def grid(self) -> Grid:
         """See RasterSource."""
         return self._source.grid
-
-    @property
-    def name(self) -> str:
-        """See RasterSource."""
-        return self._source.name
 
     @property
     def identity(self) -> str:
@@ -53,29 +51,17 @@ class MaskedRaster:
     @property
     def gap(self) -> Gap | None:
         """See RasterSource."""
-        return self._source.gap
-
-    @property
-    def may_recover(self) -> bool:
-        """See RasterSource."""
-        return self._source.may_recover
+        return self._source.gap if self._is_read else None
 
     def has_changed(self, identity: str) -> bool:
         """See RasterSource."""
         return self._source.has_changed(identity.rpartition("\n")[0])
 
-    def mask_bands(self, bands: tuple[int, ...]) -> int:
-        """See RasterSource."""
-        return self._source.mask_bands(bands)
-
-    def value_range(self, band: int) -> ValueRange:
-        """See RasterSource: of the whole raster, so that a mask changes no pixel that is inside."""
-        return self._source.value_range(band)
-
     def read(self, window: Window, bands: tuple[int, ...], out: NDArray[Any], mask: NDArray[Any]) -> Validity:
         """See RasterSource; pixels whose centre lies outside the polygons are 0, and 0 in the mask."""
         box = shapely.box(window.column, window.row, window.column + window.width, window.row + window.height)
-        if not self._pixels.intersects(box):
+        self._is_read = bool(self._pixels.intersects(box))
+        if not self._is_read:
             out[...] = 0
             return Validity.EMPTY
         validity = self._source.read(window, bands, out, mask)
@@ -95,10 +81,6 @@ class MaskedRaster:
     def clone(self) -> MaskedRaster:
         """See RasterSource."""
         return MaskedRaster(self._source.clone(), self._mask)
-
-    def close(self) -> None:
-        """See RasterSource."""
-        self._source.close()
 
     def _inside(self, window: Window, box: Any) -> NDArray[Any]:  # noqa: ANN401
         """Which pixels of a window have their centre inside: 1, others 0 (uint8)."""

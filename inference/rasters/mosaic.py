@@ -15,7 +15,7 @@ from ..reprojection import reference_of
 from ..translation import tr
 from .collections import Piece
 from .files import files_of
-from .gdal_raster import has_place
+from .opening import has_place
 from .preparing import prepared, text_of
 
 SAME_SIZE = 1e-6

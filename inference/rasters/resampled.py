@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from osgeo import gdal, gdal_array
 
 from ..grid import ROUNDING, Grid, Window
-from .source import Gap, RasterSource, Validity, ValueRange
+from .over import OverRaster
+from .source import Gap, RasterSource, Validity
 
 MARGIN = 2
 """Pixels of the source beyond a window that interpolation looks at."""
@@ -25,7 +26,7 @@ def at_cell_size(source: RasterSource, cell_size: float | None) -> RasterSource:
     return Resampled(source, cell_size)
 
 
-class Resampled:
+class Resampled(OverRaster):
     """A RasterSource over a finer or coarser one: averaged where it becomes coarser, else bilinear."""
 
     def __init__(self, source: RasterSource, cell_size: float) -> None:
@@ -35,7 +36,8 @@ class Resampled:
             source: Becomes this one's, which closes it.
             cell_size: Side of a pixel in units of the CRS.
         """
-        self._source, self._cell_size = source, cell_size
+        super().__init__(source)
+        self._cell_size = cell_size
         own = source.grid
         x, y = (cell_size / side for side in own.affine.cell_size)
         self._factors = x, y
@@ -44,41 +46,14 @@ class Resampled:
         self._gap: Gap | None = None
 
     @property
-    def name(self) -> str:
-        """See RasterSource."""
-        return self._source.name
-
-    @property
     def grid(self) -> Grid:
         """See RasterSource."""
         return self._grid
 
     @property
-    def identity(self) -> str:
-        """See RasterSource."""
-        return self._source.identity
-
-    @property
     def gap(self) -> Gap | None:
         """See RasterSource."""
         return self._gap
-
-    @property
-    def may_recover(self) -> bool:
-        """See RasterSource."""
-        return self._source.may_recover
-
-    def has_changed(self, identity: str) -> bool:
-        """See RasterSource."""
-        return self._source.has_changed(identity)
-
-    def mask_bands(self, bands: tuple[int, ...]) -> int:
-        """See RasterSource."""
-        return self._source.mask_bands(bands)
-
-    def value_range(self, band: int) -> ValueRange:
-        """See RasterSource."""
-        return self._source.value_range(band)
 
     def read(self, window: Window, bands: tuple[int, ...], out: NDArray[Any], mask: NDArray[Any]) -> Validity:
         """See RasterSource."""
@@ -112,10 +87,6 @@ class Resampled:
     def clone(self) -> Resampled:
         """See RasterSource."""
         return Resampled(self._source.clone(), self._cell_size)
-
-    def close(self) -> None:
-        """See RasterSource."""
-        self._source.close()
 
     def _coarse(self, window: Window) -> Window:
         x, y = self._factors

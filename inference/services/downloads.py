@@ -6,22 +6,21 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..archive_readers import is_archive
-from ..cache import cache_folder, remove, unfinished_path, write_text
+from ..cache import unfinished_path, write_text
 from ..errors import InferenceError, PackageError, printable
 from ..feedback import Feedback
 from ..secrets import without_credentials
 from ..translation import tr
 from .arcgis import answered
 from .fetching import BUSY, FORBIDDEN, FOUND, Answer, Fetcher, RefusedError, Transport, UnreachableError, followed
+from .kept_files import PARTIAL, Kept, PartialFile, downloads_folder, key_of, note_of, noted
 
-FOLDER = "downloads"
 PACKAGE_TYPE = "Deep Learning Package"
 PUBLIC_PORTAL = "https://www.arcgis.com"
 CHUNK = 1 << 20
@@ -29,30 +28,10 @@ SHOWN, LONGEST_NAME = 120, 80
 """Letters of a stranger's words in a message, and of a file's name."""
 ATTEMPTS = 5
 """How often in a row a download may break off without a byte more."""
-PARTIAL, NOT_MODIFIED, OUT_OF_RANGE = 206, 304, 416
+NOT_MODIFIED, OUT_OF_RANGE = 304, 416
 _ITEM = re.compile(r"(?i)^(https?://.+?)/(?:sharing/rest/content/items/|home/item\.html\?(?:.*&)?id=)([0-9a-f]{32})\b")
 _ID = re.compile(r"(?i)^[0-9a-f]{32}$")
 _SECRETS = {"token", "access_token", "api_key", "apikey"}  # pragma: allowlist secret
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What is noted of a package that was downloaded.
-
-    Attributes:
-        sha256: Of the file, hexadecimal.
-        version: What told this version from others: when the item was changed, or a server's own mark.
-        name: Of the file.
-    """
-
-    sha256: str
-    version: str
-    name: str
-
-    @property
-    def path(self) -> Path:
-        """Where the file lies."""
-        return _folder() / self.sha256[:32] / self.name
 
 
 def is_address(text: str) -> bool:
@@ -76,7 +55,7 @@ def check_address(address: str) -> None:
 
 def known(address: str) -> Path | None:
     """The file that an address was downloaded to, without asking anybody."""
-    kept = _noted(address)
+    kept = noted(address)
     return kept.path if kept is not None and kept.path.is_file() else None
 
 
@@ -93,7 +72,7 @@ def downloaded(address: str, transport: Transport, feedback: Feedback) -> Path:
         InferenceError: The server cannot be reached, or refuses.
     """
     check_address(address)
-    kept = _noted(address)
+    kept = noted(address)
     is_here = kept is not None and kept.path.is_file()
     try:
         wanted = _item(address, transport) if _is_item(address) else _Wanted(address, "", _name_in(address), None)
@@ -144,58 +123,15 @@ def _item(address: str, transport: Transport) -> _Wanted:
     return _Wanted(f"{base}/data", f"{facts.get('modified')}-{size}", _plain(name), known_size)
 
 
-class _PartialFile:
-    """The Sink of a download: a file that grows, and what tells whether the rest of it would still fit."""
-
-    def __init__(self, path: Path, mark: Path, feedback: Feedback) -> None:
-        self.path, self._mark, self._feedback = path, mark, feedback
-        self.total: int | None = None
-        self.version = ""
-
-    @property
-    def size(self) -> int:
-        """Bytes that are there."""
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    @property
-    def mark(self) -> str:
-        """By what a server tells that a file is still the same; empty when it cannot be gone on with."""
-        return self._mark.read_text(encoding="utf-8") if self.size and self._mark.is_file() else ""
-
-    def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """See Sink."""
-        if status != PARTIAL:
-            remove(self.path)
-        self.version = headers.get("etag") or headers.get("last-modified", "")
-        write_text(self._mark, "" if self.version.startswith("W/") else self.version)
-        length = headers.get("content-length", "")
-        self.total = self.size + int(length) if length.isdigit() else None
-
-    def write(self, chunk: bytes) -> None:
-        """See Sink."""
-        with open(self.path, "ab") as file:
-            file.write(chunk)
-
-    def tick(self) -> None:
-        """See Sink."""
-        if self.total:
-            self._feedback.progress(100.0 * self.size / self.total)
-
-    def discard(self) -> None:
-        """Forget all of it."""
-        remove(self.path)
-        remove(self._mark)
-
-
 class _Download:
     """One download, into a file that is renamed when it is complete."""
 
     def __init__(self, address: str, wanted: _Wanted, kept: Kept | None, transport: Transport, feedback: Feedback) -> None:
         self._address, self._wanted, self._kept = address, wanted, kept
         self._transport, self._feedback = transport, feedback
-        key = _key(address)
-        self._broken = _folder() / f"{key}.part"
-        self._file = _PartialFile(unfinished_path(_folder(), ".part"), _folder() / f"{key}.mark", feedback)
+        key = key_of(address)
+        self._broken = downloads_folder() / f"{key}.part"
+        self._file = PartialFile(unfinished_path(downloads_folder(), ".part"), downloads_folder() / f"{key}.mark", feedback)
 
     def run(self) -> Path:
         """Download, check and keep it."""
@@ -272,31 +208,10 @@ class _Download:
         kept = Kept(digest.hexdigest(), self._wanted.version or self._file.version, self._wanted.name)
         kept.path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(self._file.path, kept.path)
-        write_text(_note(self._address), json.dumps(asdict(kept)))
+        write_text(note_of(self._address), json.dumps(asdict(kept)))
         self._file.discard()
         self._feedback.info(tr("Downloaded, sha256 {hash}", hash=kept.sha256))
         return kept.path
-
-
-def _noted(address: str) -> Kept | None:
-    try:
-        return Kept(**json.loads(_note(address).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _note(address: str) -> Path:
-    return _folder() / f"{_key(address)}.json"
-
-
-def _key(address: str) -> str:
-    return hashlib.sha256(address.encode()).hexdigest()[:32]
-
-
-def _folder() -> Path:
-    folder = cache_folder() / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _name_in(address: str) -> str:

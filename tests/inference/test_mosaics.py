@@ -54,7 +54,7 @@ def folder(tmp_path, whole) -> Path:
     return folder
 
 
-def given_as(kind: str, folder: Path) -> str:
+def given_as(kind: str, folder: Path) -> str:  # noqa: PLR0911 - one way a kind
     files = sorted(map(str, folder.glob("*.tif")))
     place = folder.parent
     if kind == "folder":
