@@ -215,8 +215,9 @@ class GdalRaster:
         handle = self._opened().GetRasterBand(band + 1).GetMaskBand()
         for part, source, place in self._parts(window):
             target = plane[place]
-            self._checked(gdal_array.BandReadAsArray, part, handle, *source, part.width, part.height, buf_obj=target)
-        np.minimum(plane, 1, out=plane)
+            # Not straight into the plane: GDAL 3.10 fills but the first row of a NoData mask where rows do not follow each other.
+            values = self._checked(gdal_array.BandReadAsArray, part, handle, *source, part.width, part.height)
+            np.minimum(values, 1, out=target)
 
     def _read_pixels(self, window: Window, bands: tuple[int, ...], target: NDArray[Any]) -> None:
         numbers, resampling = [band + 1 for band in bands], self._resampling()
@@ -241,7 +242,7 @@ class GdalRaster:
                 down, right = row - window.row, column - window.column
                 yield Window(column, row, width, height), source, (slice(down, down + height), slice(right, right + width))
 
-    def _checked(self, read: Callable[..., Any], window: Window, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
+    def _checked(self, read: Callable[..., Any], window: Window, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401
         """Call one of GDAL's reading functions, which fail by an exception or by None, as the process has set."""
         with patient(self.may_recover):
             try:
@@ -253,6 +254,7 @@ class GdalRaster:
                 tr("{path} cannot be read at column {column}, row {row}: {error}.", path=self.name,
                    column=window.column, row=window.row, error=reason or tr("GDAL gives no reason"))
             )  # fmt: skip
+        return done
 
     def _resampling(self) -> int:
         if self._factors == (1.0, 1.0):

@@ -19,7 +19,7 @@ from servers.arcgis import ArcGisServer
 from servers.arcgis_image import ImageService
 from servers.arcgis_map import MapService
 from servers.files import FileServer
-from servers.tile_server import tile_server, tiles
+from servers.tile_server import install, tile_server, tiles
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "resources" / "sample"
@@ -83,6 +83,10 @@ def test_cloud_optimized_geotiff_by_its_address(image, extent, reference):
 
 @pytest.fixture(scope="module")
 def template(image):
+    try:
+        install()
+    except RuntimeError as error:
+        pytest.skip(f"TiTiler cannot be installed: {error}")
     with tile_server() as url:
         yield tiles(url, image)
 

@@ -48,6 +48,17 @@ def test_nodata_masks_each_band(tmp_path):
     np.testing.assert_array_equal(mask, pixels)
 
 
+def test_nodata_mask_of_a_window_that_reaches_beyond_the_raster(tmp_path):
+    """GDAL 3.10 gave but the first row of it when it was read straight into a part of an array."""
+    pixels = np.ones((2, 40, 50), np.uint8)
+    pixels[0, 5:9, 7:20] = pixels[1, 30:, :] = 0
+    raster = GdalRaster(str(write_raster(tmp_path / "r.tif", pixels, nodata=0)))
+    out, mask, validity = read(raster, Window(20, 10, 64, 64), (0, 1))
+    assert validity is Validity.PARTIAL
+    np.testing.assert_array_equal(mask[:, :30, :30], pixels[:, 10:, 20:])
+    assert mask[:, 30:].sum() == mask[:, :, 30:].sum() == 0
+
+
 def test_window_without_valid_pixels_is_empty(tmp_path):
     raster = GdalRaster(str(write_raster(tmp_path / "r.tif", np.zeros((1, 4, 4), np.uint8), nodata=0)))
     assert read(raster, Window(0, 0, 4, 4))[2] is Validity.EMPTY
