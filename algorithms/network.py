@@ -71,6 +71,26 @@ class Network:
         self._thread.wait(LONGEST_END)  # a thread that runs may not be destroyed
 
 
+def authorization(authcfg: str) -> str:
+    """What an authentication configuration has sent as Authorization, as GDAL takes it.
+
+    Of nothing else: GDAL would take other headers along where a server sends it to another one.
+
+    Raises:
+        RasterError: The configuration cannot be opened, or works in another way.
+    """
+    request = QNetworkRequest(QUrl("https://localhost/"))
+    if not QgsApplication.authManager().updateNetworkRequest(request, authcfg)[0]:
+        raise RasterError(_unknown(authcfg))
+    value = bytes(request.rawHeader(b"Authorization")).decode("latin-1")
+    if not value:
+        raise RasterError(
+            tr("The authentication configuration {identifier} sends no Authorization, which is all that works for files on "
+               "servers. Use one with user and password, or with a header of that name.", identifier=authcfg)
+        )  # fmt: skip
+    return f"Authorization: {value}"
+
+
 class _Thread(QThread):
     """Runs the requests; timers work only in a thread of Qt's."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from qgis.core import QgsCoordinateReferenceSystem
 
@@ -14,6 +15,7 @@ from ...inference.rasters.files import REMOTE
 from ...inference.rasters.gdal_raster import GdalRaster
 from ...inference.rasters.mosaic import mosaic_of
 from ...inference.translation import tr
+from ..network import authorization
 from .raster_input import Wish, crs_of, wkt_of
 
 
@@ -24,10 +26,12 @@ class Files:
     Attributes:
         paths: As they were given, or of layers of the project.
         layer_crs: What a layer of the project says instead of its file; None where the file counts.
+        authcfg: Authentication configuration for files on servers; empty for none.
     """
 
     paths: tuple[str, ...]
     layer_crs: QgsCoordinateReferenceSystem | None = None
+    authcfg: str = ""
 
     @property
     def address(self) -> str:
@@ -54,10 +58,11 @@ class Files:
             return self._each(pieces, wish)
         if len(pieces) == 1:
             return [self._raster(pieces[0], wish)]
-        text, files = mosaic_of(pieces, wish.cell_size, wish.unscale, lambda: stop_if_canceled(wish.feedback))
+        check = partial(stop_if_canceled, wish.feedback)
+        text, files = mosaic_of(pieces, wish.cell_size, wish.unscale, self._headers(), check)
         name = tr("{first} and {count} others", first=pieces[0].name, count=len(pieces) - 1)
         wish.feedback.info(tr("Rasters: {count}, searched as one mosaic", count=len(pieces)))
-        return [GdalRaster(text, name=name, files=files)]
+        return [GdalRaster(text, name=name, files=files, headers=self._headers())]
 
     def _each(self, pieces: Sequence[Piece], wish: Wish) -> list[GdalRaster]:
         rasters = []
@@ -68,12 +73,16 @@ class Files:
             rasters.append(raster)
         return rasters
 
+    def _headers(self) -> str:
+        is_asked = any(gdal_path(path).startswith(REMOTE) for path in self.paths)
+        return authorization(self.authcfg) if self.authcfg and is_asked else ""
+
     def _raster(self, piece: Piece, wish: Wish) -> GdalRaster:
         crs = None if self.layer_crs is None else wkt_of(self.layer_crs)
-        return GdalRaster(piece.path, wish.cell_size, crs, piece.name, wish.unscale)
+        return GdalRaster(piece.path, wish.cell_size, crs, piece.name, wish.unscale, headers=self._headers())
 
 
-def files(paths: Sequence[str], layer_crs: QgsCoordinateReferenceSystem | None = None) -> Files:
+def files(paths: Sequence[str], authcfg: str = "") -> Files:
     """Rasters by their paths; the first is looked at at once, if it lies on this machine.
 
     Raises:
@@ -81,6 +90,6 @@ def files(paths: Sequence[str], layer_crs: QgsCoordinateReferenceSystem | None =
     """
     if not paths:
         raise RasterError(tr("No raster was given for INPUT. Choose a raster layer, a file, a folder or an address."))
-    found = Files(tuple(paths), layer_crs)
-    _ = found.crs if layer_crs is None else None
+    found = Files(tuple(paths), authcfg=authcfg)
+    _ = found.crs
     return found

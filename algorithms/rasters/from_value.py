@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ from .provider_layer import ProviderLayer
 from .raster_input import RasterInput, wkt_of
 from .services import service_at, service_of_uri
 
+_AUTHCFG = re.compile(r"\s*\bauthcfg='?(\w{7})'?")
+"""How a layer's source names its authentication configuration."""
 SEPARATOR = ";"
 """Between several rasters in one text."""
 
@@ -45,7 +48,7 @@ def raster_from_value(value: Any, context: QgsProcessingContext, authcfg: str = 
     others = [each.address for each in found if not isinstance(each, Files)]
     if others:
         raise RasterError(tr("{address} cannot be one of several rasters: only files can. Choose it alone.", address=others[0]))
-    return Files(tuple(path for each in found for path in each.paths))
+    return Files(tuple(path for each in found for path in each.paths), authcfg=authcfg)
 
 
 def raster_choice(value: Any, project: QgsProject) -> tuple[str, str | None] | None:  # noqa: ANN401 - any parameter value
@@ -99,7 +102,7 @@ def _one(value: Any, context: QgsProcessingContext, authcfg: str) -> RasterInput
             return found
     if text.startswith(("http://", "https://")) and (found := service_at(text, authcfg)) is not None:
         return found
-    return files([os.path.expanduser(text)])
+    return files([os.path.expanduser(text)], authcfg)
 
 
 def _layer_of_project(text: str, context: QgsProcessingContext) -> QgsRasterLayer | None:
@@ -110,6 +113,7 @@ def _layer_of_project(text: str, context: QgsProcessingContext) -> QgsRasterLaye
 def _of_layer(layer: QgsRasterLayer) -> RasterInput:
     provider = layer.providerType()
     if provider == "gdal":
-        return Files((layer.source(),), layer.crs())
+        own = _AUTHCFG.search(layer.source())
+        return Files((_AUTHCFG.sub("", layer.source()),), layer.crs(), own.group(1) if own else "")
     service = service_of_uri(provider, layer.source())
     return service if service is not None else ProviderLayer.of(layer)

@@ -37,9 +37,14 @@ def files_of(dataset: gdal.Dataset, depth: int = 0) -> list[str]:
 
 
 @contextlib.contextmanager
-def patient(is_remote: bool) -> Iterator[None]:
-    """While GDAL asks a server in this thread: again where it is busy, and for nothing that only might be beside a file."""
-    options = _PATIENT if is_remote else {}
+def patient(is_remote: bool, headers: str = "") -> Iterator[None]:
+    """While GDAL asks a server in this thread: again where it is busy, and for nothing that only might be beside a file.
+
+    Args:
+        is_remote: Whether it does ask a server.
+        headers: Sent along, such as Authorization.
+    """
+    options = {**_PATIENT, **({"GDAL_HTTP_HEADERS": headers} if headers else {})} if is_remote else {}
     for name, value in options.items():
         gdal.SetThreadLocalConfigOption(name, value)
     try:

@@ -39,6 +39,7 @@ class GdalRaster:
         name: str = "",
         unscale: bool = False,
         files: Sequence[str] = (),
+        headers: str = "",
     ) -> None:
         """Open a raster.
 
@@ -49,18 +50,20 @@ class GdalRaster:
             name: What users know it by; empty for the file's name.
             unscale: Whether the bands' scale and offset are applied.
             files: Those that it is made of, where GDAL cannot tell.
+            headers: Sent to a server, such as Authorization.
 
         Raises:
             RasterError: It cannot be opened, has no bands, or has pixels that no function can take.
         """
         self._path, self._cell_size, self._crs, self._unscale = path, cell_size, crs, unscale
-        original = opened(path)
+        self._headers = headers
+        original = opened(path, headers)
         self._files = list(files) or files_of(original)
         self.name = without_credentials((name or name_of(original, self._files)).partition("?")[0])
         self._is_remote = any(name.startswith(REMOTE) for name in [path, *self._files])
         self.has_georeference = has_place(original)
         self._prepared = prepared(original, unscale)
-        self._dataset: Any = original if self._prepared is None else opened(self._prepared)
+        self._dataset: Any = original if self._prepared is None else opened(self._prepared, headers)
         self._own = own_grid(self._dataset, self.name, crs)
         self._grid, self._factors = at_cell_size(self._own, cell_size)
         self._unflushed = 0
@@ -112,7 +115,7 @@ class GdalRaster:
         return self._at(self._cell_size)
 
     def _at(self, cell_size: float | None) -> GdalRaster:
-        return GdalRaster(self._path, cell_size, self._crs, self.name, self._unscale, self._files)
+        return GdalRaster(self._path, cell_size, self._crs, self.name, self._unscale, self._files, self._headers)
 
     def coarser(self, factor: float) -> GdalRaster | None:
         """See RasterSource: overviews make it quick, and so does a raster that is small."""
@@ -129,7 +132,7 @@ class GdalRaster:
 
     def _opened(self) -> Any:  # noqa: ANN401 - GDAL has no type stubs
         if self._dataset is None:
-            self._dataset = opened(self._prepared or self._path)
+            self._dataset = opened(self._prepared or self._path, self._headers)
         return self._dataset
 
     def mask_bands(self, bands: tuple[int, ...]) -> int:
@@ -244,7 +247,7 @@ class GdalRaster:
 
     def _checked(self, read: Callable[..., Any], window: Window, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401
         """Call one of GDAL's reading functions, which fail by an exception or by None, as the process has set."""
-        with patient(self.may_recover):
+        with patient(self.may_recover, self._headers):
             try:
                 done, reason = read(*arguments, **named), gdal.GetLastErrorMsg()
             except RuntimeError as error:

@@ -14,7 +14,7 @@ from ..errors import RasterError
 from ..reprojection import reference_of
 from ..translation import tr
 from .collections import Piece
-from .files import files_of
+from .files import REMOTE, files_of, patient
 from .opening import has_place
 from .preparing import prepared, text_of
 
@@ -34,7 +34,11 @@ class _Like:
 
 
 def mosaic_of(
-    pieces: Sequence[Piece], cell_size: float | None = None, unscale: bool = False, check: Callable[[], None] = lambda: None
+    pieces: Sequence[Piece],
+    cell_size: float | None = None,
+    unscale: bool = False,
+    headers: str = "",
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[str, tuple[str, ...]]:
     """The text of a virtual raster, which GDAL opens, and all files that it is made of.
 
@@ -42,6 +46,7 @@ def mosaic_of(
         pieces: The rasters; where they overlap, the first one counts.
         cell_size: Side of a pixel in units of the first one's CRS; None for its own.
         unscale: Whether scale and offset of bands are applied.
+        headers: Sent to servers, such as Authorization.
         check: Called for each raster; raises to stop.
 
     Raises:
@@ -52,7 +57,7 @@ def mosaic_of(
     needs_alpha = True
     for piece in pieces:
         check()
-        dataset = _opened(piece)
+        dataset = _opened(piece, headers)
         files += files_of(dataset)
         text = prepared(dataset, unscale)
         dataset = dataset if text is None else gdal.Open(text)
@@ -80,12 +85,13 @@ def mosaic_of(
     return text_of(mosaic), tuple(dict.fromkeys(files))
 
 
-def _opened(piece: Piece) -> Any:  # noqa: ANN401 - GDAL has no type stubs
-    try:
-        dataset = gdal.OpenEx(piece.path, gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR)
-        error = gdal.GetLastErrorMsg()
-    except RuntimeError as failure:
-        dataset, error = None, str(failure)
+def _opened(piece: Piece, headers: str) -> Any:  # noqa: ANN401 - GDAL has no type stubs
+    with patient(piece.path.startswith(REMOTE), headers):
+        try:
+            dataset = gdal.OpenEx(piece.path, gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR)
+            error = gdal.GetLastErrorMsg()
+        except RuntimeError as failure:
+            dataset, error = None, str(failure)
     if dataset is None or not dataset.RasterCount:
         raise RasterError(
             tr("The raster {path} cannot be opened: {error}.", path=piece.name, error=error or tr("it has no bands"))

@@ -14,7 +14,7 @@ from ..grid import ROUNDING, Affine, Grid
 from ..secrets import without_credentials
 from ..translation import tr
 from .bands import alpha_of, names_of
-from .files import REMOTE, patient
+from .files import REMOTE, forget_failures, patient
 from .preparing import is_virtual
 
 _WITHOUT_GEOREFERENCE = Affine(0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
@@ -26,18 +26,20 @@ def raster_error(text: str) -> RasterError:
     return RasterError(without_credentials(text.replace("\n", " ")))
 
 
-def opened(path: str) -> gdal.Dataset:
-    """A dataset with bands.
+def opened(path: str, headers: str = "") -> gdal.Dataset:
+    """A dataset with bands; `headers` are sent to a server.
 
     Raises:
         RasterError: It cannot be opened, or has none.
     """
-    with patient(path.startswith(REMOTE)):
+    with patient(path.startswith(REMOTE) or is_virtual(path), headers):
         try:
             dataset = gdal.OpenEx(path, gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR)
             reason = gdal.GetLastErrorMsg()
         except RuntimeError as error:
             dataset, reason = None, str(error)
+    if dataset is None and path.startswith(REMOTE):
+        forget_failures(path)  # another time it may be there, or be asked for by somebody who may
     path = tr("made of several") if is_virtual(path) else path
     if dataset is None:
         raise raster_error(tr("The raster {path} cannot be opened: {error}.", path=path, error=reason or tr("unknown format")))

@@ -235,6 +235,27 @@ def test_service_with_a_token(image, extent, reference, authentication):  # noqa
         assert not any("s3cr3t-token" in request.target for request in server.requests)
 
 
+def test_file_on_a_server_with_a_password(image, extent, reference, authentication, qgis_new_project):  # noqa: F811
+    """With AUTHCFG, and as a layer with a configuration of its own; other ways than Authorization are refused."""
+    from servers.messages import Response
+
+    class Guarded(FileServer):
+        def respond(self, request):
+            is_known = request.headers.get("authorization", "").startswith("Basic ")
+            return super().respond(request) if is_known else Response(401, b"", headers={"WWW-Authenticate": 'Basic realm="x"'})
+
+    authcfg = authentication("Basic", username="me", password="pw")  # pragma: allowlist secret
+    with Guarded(image.parent) as server:
+        address = f"{server.url}/image.tif"
+        with pytest.raises(QgsProcessingException, match="cannot be opened"):
+            search(address, extent)
+        assert search(address, extent, AUTHCFG=authcfg) == reference
+        layer = QgsRasterLayer(f"/vsicurl/{address} authcfg='{authcfg}'", "image", "gdal")
+        assert search(layer, extent) == reference
+        with pytest.raises(QgsProcessingException, match="sends no Authorization"):
+            search(address, extent, AUTHCFG=authentication("EsriToken", token="abcdefgh"))  # pragma: allowlist secret
+
+
 def test_sixteen_bits_through_an_image_service(tmp_path):
     """Pixels arrive as they are, with NoData: an oracle that reads their values finds its objects."""
     from rasters import draw, write_raster
