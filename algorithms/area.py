@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from qgis.core import (
@@ -36,6 +37,7 @@ class Area:
     extent: tuple[QgsGeometry, QgsCoordinateReferenceSystem] | None
     mask: tuple[tuple[QgsGeometry, ...], QgsCoordinateReferenceSystem] | None
     transforms: QgsCoordinateTransformContext
+    _known: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -63,6 +65,9 @@ class Area:
 
     def bounds_in(self, crs: QgsCoordinateReferenceSystem) -> Bounds | None:
         """The rectangle around all that is searched, in a CRS; None for everything."""
+        return self._once("bounds", crs, self._bounds_in)
+
+    def _bounds_in(self, crs: QgsCoordinateReferenceSystem) -> Bounds | None:
         found = []
         if self.extent is not None:
             densified = self.extent[0] if self.extent[1] == crs else self.extent[0].densifyByCount(SEGMENTS)
@@ -85,6 +90,16 @@ class Area:
 
     def mask_in(self, crs: QgsCoordinateReferenceSystem) -> Any:  # noqa: ANN401 - shapely has no type stubs
         """The mask as one shapely geometry in a CRS; None where none was given."""
+        return self._once("mask", crs, self._mask_in)
+
+    def _once(self, kind: str, crs: QgsCoordinateReferenceSystem, make: Callable[[QgsCoordinateReferenceSystem], Any]) -> Any:  # noqa: ANN401
+        """What is made for a CRS, made once: there may be thousands of rasters in it."""
+        key = kind, crs.toWkt()
+        if key not in self._known:
+            self._known[key] = make(crs)
+        return self._known[key]
+
+    def _mask_in(self, crs: QgsCoordinateReferenceSystem) -> Any:  # noqa: ANN401
         if self.mask is None:
             return None
         import shapely

@@ -23,6 +23,7 @@ from ..inference.arguments import parse_values
 from ..inference.classes import parse_classes
 from ..inference.errors import InferenceError
 from ..inference.plan import InferencePlan, SuppressionPlan
+from ..inference.secrets import without_credentials
 from ..inference.translation import tr
 from . import consent, model_input, settings
 from . import parameters as shared
@@ -139,7 +140,7 @@ class DetectObjects(WritesAddressesDown):
         try:
             self._check(parameters, context)
         except (InferenceError, QgsProcessingException) as error:
-            return False, str(error)
+            return False, without_credentials(str(error))
         return True, ""
 
     def _check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
@@ -195,7 +196,7 @@ class DetectObjects(WritesAddressesDown):
             self._check(parameters, context)
             self._rasters = self._raster_input(parameters, context)
         except InferenceError as error:
-            raise QgsProcessingException(str(error)) from error
+            raise QgsProcessingException(without_credentials(str(error))) from error
         return True
 
     def processAlgorithm(

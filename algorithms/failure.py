@@ -8,6 +8,7 @@ import traceback
 from qgis.core import QgsProcessingException, QgsProcessingFeedback, QgsProcessingParameterDefinition
 
 from ..inference.errors import Cancelled, InferenceError
+from ..inference.secrets import without_credentials
 from ..inference.translation import tr
 
 
@@ -16,7 +17,7 @@ def reported(error: Exception, feedback: QgsProcessingFeedback) -> QgsProcessing
     if isinstance(error, InferenceError):
         if error.details and not isinstance(error, Cancelled):
             feedback.pushDebugInfo(error.details)
-        return QgsProcessingException(str(error))
+        return QgsProcessingException(without_credentials(str(error)))
     feedback.pushDebugInfo("".join(traceback.format_exception(type(error), error, error.__traceback__)))
     return QgsProcessingException(tr("Unexpected error: {kind}: {error}", kind=type(error).__name__, error=error))
 

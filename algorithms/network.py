@@ -16,6 +16,8 @@ from ..inference.errors import Cancelled, RasterError
 from ..inference.services.fetching import Answer, Sink, UnreachableError
 from ..inference.translation import tr
 
+LARGEST_BODY = 256 << 20
+"""Bytes of an answer that is kept in memory."""
 POLL_SECONDS = 0.2
 WHOLE_OR_PART = (200, 206)
 NUMBER = "dlpk_number"
@@ -24,6 +26,10 @@ TIMEOUT = 30_000
 """Milliseconds that a server may be silent."""
 LONGEST_END = 5_000
 """Milliseconds that requests may take to end."""
+
+
+_running: set[QThread] = set()
+"""Threads that have not ended: Qt ends the process when one of them is destroyed."""
 
 
 class Network:
@@ -45,6 +51,7 @@ class Network:
         """
         self._authcfg, self._headers, self._is_canceled = authcfg, dict(headers or {}), is_canceled
         self._thread = _Thread()
+        _running.add(self._thread)
         self._thread.start()
         self._thread.ready.wait()
 
@@ -61,6 +68,8 @@ class Network:
                 sink.tick()
             if self._is_canceled():
                 self.stop()
+            if self._thread.isFinished() and not answer.done():  # it came when nobody took requests any more
+                raise _stopped()
         return answer.result()
 
     def stop(self) -> None:
@@ -68,7 +77,8 @@ class Network:
         if self._thread.caller is not None:
             self._thread.caller.stopped.emit()
         self._thread.quit()
-        self._thread.wait(LONGEST_END)  # a thread that runs may not be destroyed
+        if self._thread.wait(LONGEST_END):
+            _running.discard(self._thread)
 
 
 def authorization(authcfg: str) -> str:
@@ -147,8 +157,7 @@ class _Caller(QObject):
         reply.setProperty(NUMBER, number)
         self._waiting[number] = _Request(reply, answer, sink)
         reply.finished.connect(self._finish)
-        if sink is not None:
-            reply.readyRead.connect(self._pass_on)
+        reply.readyRead.connect(self._pass_on)
 
     @pyqtSlot()
     def _pass_on(self) -> None:
@@ -180,6 +189,9 @@ class _Request:
     def pass_on(self) -> None:
         """Hand what has come to the sink, if it is what was asked for."""
         status = self._status()
+        if self.sink is None and self.reply.bytesAvailable() > LARGEST_BODY:
+            self.answer.set_exception(UnreachableError(tr("it sends more than {size} MiB", size=LARGEST_BODY >> 20)))
+            self.reply.abort()
         if self.sink is None or status not in WHOLE_OR_PART or not self.reply.isOpen():
             return
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 import numpy as np
@@ -31,54 +30,67 @@ class Gaps:
     def __init__(self, plan: InferencePlan) -> None:
         self._plan = plan
         self.pixels = self.blocks = 0
+        self._waiting: dict[tuple[int, int, int], int] = {}
+        self._cores: list[list[int]] = []
         self._places: list[str] = []
         self._reason = ""
 
     def check(self, block: Block, gap: Gap) -> None:
-        """Stop the run if more is missing with this gap than the plan allows; it is not counted yet.
+        """Stop the run if more is missing with this gap than the plan allows; it is counted when the block is finished.
 
         Raises:
             RasterError: It is.
         """
-        tried = copy(self)
-        tried.take(block, gap)
-        if tried.pixels > self._plan.max_missing * self._plan.pixels:
+        lost = self._lost(block, gap)
+        if not lost:
+            return
+        self._waiting[block.key] = sum(part.pixels for part in lost)
+        self._note(block, lost[0], gap.reason)
+        missing = self.pixels + sum(self._waiting.values())
+        if missing > self._plan.max_missing * self._plan.pixels:
             raise RasterError(
                 tr("{text} Run it again when the source is complete, or allow gaps with MAX_MISSING (now {allowed:g} %).",
-                   text=tried._sentence(), allowed=self._plan.max_missing * 100)
+                   text=self._sentence(missing, self.blocks + len(self._waiting)), allowed=self._plan.max_missing * 100)
             )  # fmt: skip
 
     def take(self, block: Block, gap: Gap) -> None:
         """Count what is missing of a finished block."""
-        item = self._plan.items[block.item]
-        core = block.core.intersection(item.extent)
-        lost = [part for window in gap.windows if core and (part := window.intersection(core))]
+        self._waiting.pop(block.key, None)
+        lost = self._lost(block, gap)
         if not lost:
-            return  # beside the core, so a neighbour counts it
+            return
+        core = block.core
         self.pixels += sum(part.pixels for part in lost)
         self.blocks += 1
-        self._reason = self._reason or gap.reason
-        x, y = item.source.grid.affine.apply(_middle(lost[0]))[0]
-        self._places = [*self._places, f"{x:.8g}, {y:.8g}"][:MOST_PLACES]
+        self._cores.append([block.item, core.row, core.column, core.width, core.height])
+        self._note(block, lost[0], gap.reason)
+
+    def _lost(self, block: Block, gap: Gap) -> list[Window]:
+        """What of a block's core is missing; what lies beside it is counted by a neighbour."""
+        core = block.core.intersection(self._plan.items[block.item].extent)
+        return [part for window in gap.windows if core and (part := window.intersection(core))]
+
+    def _note(self, block: Block, lost: Window, reason: str) -> None:
+        self._reason = self._reason or reason
+        x, y = self._plan.items[block.item].source.grid.affine.apply(_middle(lost))[0]
+        place = f"{x:.8g}, {y:.8g}"
+        if place not in self._places and len(self._places) < MOST_PLACES:
+            self._places.append(place)
 
     def tell(self, feedback: Feedback) -> None:
         """Say at the end what was not searched."""
         if self.pixels:
-            feedback.warning(self._sentence())
+            feedback.warning(self._sentence(self.pixels, self.blocks))
 
-    def _sentence(self) -> str:
+    def _sentence(self, missing: int, blocks: int) -> str:
         return tr(
             "{share:.3g} % of the pixels could not be had, in {blocks} block(s), at {places}: {reason}",
-            share=100 * self.pixels / self._plan.pixels, blocks=self.blocks, places="; ".join(self._places), reason=self._reason,
+            share=100 * missing / self._plan.pixels, blocks=blocks, places="; ".join(self._places), reason=self._reason,
         )  # fmt: skip
 
-    def to_json(self) -> list[Any]:
-        """All of it, for a journal."""
-        return [self.pixels, self.blocks, self._places, self._reason]
-
-    def restore(self, kept: list[Any]) -> None:
-        """Count on from what `to_json` gave."""
-        self.pixels, self.blocks, self._places, self._reason = kept
+    def to_json(self) -> list[list[int]]:
+        """The blocks with gaps, for a journal: a run that goes on asks for them again."""
+        return self._cores
 
 
 def _middle(window: Window) -> NDArray[Any]:

@@ -152,6 +152,11 @@ class Journal:
         except sqlite3.Error as error:
             raise _unreadable(error) from error
 
+    def forget_blocks(self, cores: Sequence[tuple[int, int, int, int, int]]) -> None:
+        """Have blocks (item, row, column, width, height) done again."""
+        query = "DELETE FROM blocks WHERE item = ? AND row = ? AND column = ? AND width = ? AND height = ?"
+        self._write([(query, core) for core in cores])
+
     def forget(self) -> None:
         """Begin anew, in a new file: the old one may be damaged."""
         self.remove()

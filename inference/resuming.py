@@ -66,6 +66,9 @@ def begin_or_resume(
     if journal.was_unreadable:
         feedback.warning(tr("The journal of an earlier run was damaged, so the run starts anew."))
     agreement = _agreement(answers, values, feeds)
+    if gaps := Tally.gaps_in(journal.tally):
+        journal.forget_blocks(gaps)
+        feedback.info(tr("{count} blocks with gaps are read again.", count=len(gaps)))
     done, _, detections = journal.counts()
     if done and journal.noted(AGREEMENT) != agreement:
         feedback.warning(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
@@ -149,7 +149,7 @@ def _find(plan: InferencePlan, journal: Journal, feedback: Feedback) -> _Found:
         function = _started(plan, slots, feedback, stack, 0)
         values, answers, classes = agree(plan, function, feedback)
         check_suppression(plan, answers, feedback)
-        feeds = [_feed(item, answers.configuration) for item in plan.items]
+        feeds = [_feed(item, answers.configuration, feedback) for item in plan.items]
         functions = [function, *_further(plan, function, values, slots, feedback, stack)]
         blocks = Blocks(tuple(item.extent for item in plan.items), answers.configuration)
         _allocate(plan, slots, answers.configuration, feeds, len(functions))
@@ -201,10 +201,14 @@ def _further(
     return functions
 
 
-def _feed(item: Item, configuration: Configuration) -> Feed:
+def _feed(item: Item, configuration: Configuration, feedback: Feedback) -> Feed:
+    stop_if_canceled(feedback)
     bands = configuration.band_indices(item.source.grid)
-    scaling = None if configuration.data_range is None else Scaling.of(item.source, bands, configuration.data_range)
-    return Feed(item.source, bands, scaling)
+    if configuration.data_range is None:
+        return Feed(item.source, bands, None)
+    # Looked at by a clone: there may be more items than files can be open.
+    with closing(item.source.clone()) as source:
+        return Feed(item.source, bands, Scaling.of(source, bands, configuration.data_range))
 
 
 def _allocate(

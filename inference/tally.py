@@ -37,7 +37,9 @@ class Tally:
 
     def __post_init__(self) -> None:
         self.gaps = Gaps(self.plan)
-        self._reprojections = [Reprojection.between(item.source.grid.crs, self.plan.crs) for item in self.plan.items]
+        grids = [item.source.grid for item in self.plan.items]
+        known = {crs: Reprojection.between(crs, self.plan.crs) for crs in {grid.crs for grid in grids}}
+        self._reprojections = [known[grid.crs] for grid in grids]
 
     def take(self, payload: bytes, block: Block) -> Detections:
         """Those that count, of the wanted classes and inside the extent, in map coordinates.
@@ -67,9 +69,13 @@ class Tally:
         learned = {key: astuple(value) for key, value in self.decoder.learned.items()}
         return json.dumps([self.outside, self.other_classes, dict(self.decoder.problems), learned, self.gaps.to_json()])
 
+    @staticmethod
+    def gaps_in(text: str) -> list[tuple[int, int, int, int, int]]:
+        """Item, row, column, width and height of the blocks with gaps, of what `to_text` gave."""
+        return [tuple(core) for core in json.loads(text)[4]] if text else []
+
     def restore(self, text: str) -> None:
         """Count on from what `to_text` gave."""
-        self.outside, self.other_classes, problems, learned, gaps = json.loads(text)
-        self.gaps.restore(gaps)
+        self.outside, self.other_classes, problems, learned, _ = json.loads(text)
         self.decoder.problems = Counter(problems)
         self.decoder.learned = {key: Field(*value) for key, value in learned.items()}

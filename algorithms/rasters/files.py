@@ -10,8 +10,8 @@ from qgis.core import QgsCoordinateReferenceSystem
 
 from ...inference.errors import RasterError
 from ...inference.feedback import stop_if_canceled
-from ...inference.rasters.collections import Piece, gdal_path, items_of, pieces_of
-from ...inference.rasters.files import REMOTE
+from ...inference.rasters.collections import Piece, gdal_path, holds_several, items_of, pieces_of
+from ...inference.rasters.files import REMOTE, patient
 from ...inference.rasters.gdal_raster import GdalRaster
 from ...inference.rasters.mosaic import mosaic_of
 from ...inference.translation import tr
@@ -40,25 +40,28 @@ class Files:
 
     @property
     def crs(self) -> QgsCoordinateReferenceSystem:
-        """See RasterInput: that of the first raster, unless a server would have to be asked."""
+        """See RasterInput: that of the first raster, where that is a file on this machine."""
         if self.layer_crs is not None:
             return self.layer_crs
-        if gdal_path(self.paths[0]).startswith(REMOTE):
+        path = gdal_path(self.paths[0])
+        if path.startswith(REMOTE) or holds_several(path):
             return QgsCoordinateReferenceSystem()
-        first = pieces_of(self.paths[0])[0]
-        raster = GdalRaster(first.path, name=first.name)
+        raster = GdalRaster(path)
         raster.close()
         return crs_of(raster.grid.crs)
 
     def open(self, wish: Wish) -> Sequence[GdalRaster]:
         """See RasterInput."""
-        pieces = [piece for path in self.paths for piece in pieces_of(path)]
+        with patient(is_remote=True):  # whatever they name may lie on a server
+            return self._opened(wish)
+
+    def _opened(self, wish: Wish) -> Sequence[GdalRaster]:
+        check = partial(stop_if_canceled, wish.feedback)
+        pieces = [piece for path in self.paths for piece in pieces_of(path, check)]
         if wish.separately:
-            pieces = [item for piece in pieces for item in items_of(piece)]
-            return self._each(pieces, wish)
+            return self._each([item for piece in pieces for item in items_of(piece)], wish)
         if len(pieces) == 1:
             return [self._raster(pieces[0], wish)]
-        check = partial(stop_if_canceled, wish.feedback)
         text, files = mosaic_of(pieces, wish.cell_size, wish.unscale, self._headers(), check)
         name = tr("{first} and {count} others", first=pieces[0].name, count=len(pieces) - 1)
         wish.feedback.info(tr("Rasters: {count}, searched as one mosaic", count=len(pieces)))

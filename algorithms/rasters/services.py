@@ -81,8 +81,6 @@ def service_at(address: str, authcfg: str = "", headers: dict[str, str] | None =
     own = headers or {}
     if _PLACES.search(address):
         return _xyz(address, authcfg, own, 0, LAST_LEVEL, 0)
-    if arcgis.is_service(address):
-        return Service(address, lambda fetcher, _: arcgis.service_of(address, fetcher), authcfg=authcfg, headers=own)
     parameters = ogc.parameters_of(address)
     kind = parameters.get("service", "").upper()
     if kind == "WMS":
@@ -92,6 +90,8 @@ def service_at(address: str, authcfg: str = "", headers: dict[str, str] | None =
     if kind == "WMTS" or address.lower().partition("?")[0].endswith("wmtscapabilities.xml"):
         names = [parameters.get(name, "") for name in ("layer", "style", "tilematrixset", "format")]
         return _wmts(address, *names, authcfg, own)
+    if arcgis.is_service(address):
+        return Service(address, lambda fetcher, _: arcgis.service_of(address, fetcher), authcfg=authcfg, headers=own)
     return None
 
 

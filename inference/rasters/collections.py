@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +35,21 @@ class Piece:
     name: str
 
 
-def pieces_of(path: str) -> tuple[Piece, ...]:
+def holds_several(path: str) -> bool:
+    """Whether a path is one of a folder, archive, tile index or STAC file, as far as a quick look can tell."""
+    if os.path.isdir(path):
+        return _driver_of(path) is None
+    if _archive_prefix(path) is not None or path.lower().endswith((".json", ".geojson")):
+        return True
+    return os.path.isfile(path) and not _opens(path) and bool(_of_tile_index(path))
+
+
+def pieces_of(path: str, check: Callable[[], None] = lambda: None) -> tuple[Piece, ...]:
     """The rasters behind a path; just itself, for a path to one raster.
 
     Args:
         path: A file, folder or archive, a tile index, a STAC file, or an address; as GDAL writes them or users do.
+        check: Called for each item of a STAC file; raises to stop.
 
     Raises:
         RasterError: There is none.
@@ -51,7 +61,7 @@ def pieces_of(path: str) -> tuple[Piece, ...]:
     if prefix is not None:
         return _of_archive(prefix + path, path)
     if path.lower().endswith((".json", ".geojson")) and stac.is_stac(path):
-        return tuple(Piece(gdal_path(found), name) for found, name in stac.items_of(path))
+        return tuple(Piece(gdal_path(found), name) for found, name in stac.items_of(path, check))
     if not path.startswith("/vsi") and not _opens(path) and (found := _of_tile_index(path)):
         return found
     return (_piece(path),)

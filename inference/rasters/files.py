@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from osgeo import gdal
+
+from ..errors import RasterError
+from ..translation import tr
 
 DEEPEST = 4
 """Virtual rasters inside virtual rasters that are looked into."""
@@ -19,6 +22,7 @@ _PATIENT = {
     "GDAL_HTTP_MAX_RETRY": "6", "GDAL_HTTP_RETRY_DELAY": "0.3", "GDAL_HTTP_CONNECTTIMEOUT": "20",
     "GDAL_HTTP_LOW_SPEED_TIME": "30", "GDAL_HTTP_LOW_SPEED_LIMIT": "1", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
 }  # fmt: skip
+_SERVER = re.compile(r"(https?://[^/]+)")
 _INSIDE = re.compile(r"^(/vsi[a-z0-9_]+/)+(?=.)")
 
 
@@ -45,13 +49,28 @@ def patient(is_remote: bool, headers: str = "") -> Iterator[None]:
         headers: Sent along, such as Authorization.
     """
     options = {**_PATIENT, **({"GDAL_HTTP_HEADERS": headers} if headers else {})} if is_remote else {}
+    before = {name: gdal.GetThreadLocalConfigOption(name) for name in options}
     for name, value in options.items():
         gdal.SetThreadLocalConfigOption(name, value)
     try:
         yield
     finally:
-        for name in options:
-            gdal.SetThreadLocalConfigOption(name, None)
+        for name, value in before.items():
+            gdal.SetThreadLocalConfigOption(name, value)
+
+
+def check_one_server(names: Iterable[str]) -> None:
+    """Refuse files on several servers, where a secret is meant for one of them.
+
+    Raises:
+        RasterError: They are.
+    """
+    servers = {match.group(1) for name in names if (match := _SERVER.search(name))}
+    if len(servers) > 1:
+        raise RasterError(
+            tr("The raster has files on several servers ({servers}), and AUTHCFG would be told to all of them. Choose those of "
+               "one server.", servers=", ".join(sorted(servers)))
+        )  # fmt: skip
 
 
 def is_gone(name: str, status: str) -> bool:

@@ -12,7 +12,7 @@ from osgeo import gdal, gdal_array
 from ..grid import Grid, Window
 from ..secrets import without_credentials
 from ..translation import tr
-from .files import REMOTE, files_of, forget_failures, is_gone, patient, status_of
+from .files import REMOTE, check_one_server, files_of, forget_failures, is_gone, patient, status_of
 from .opening import at_cell_size, has_place, name_of, opened, own_grid, raster_error, spans
 from .preparing import prepared
 from .source import Gap, Validity, ValueRange
@@ -67,10 +67,14 @@ class GdalRaster:
         self._own = own_grid(self._dataset, self.name, crs)
         self._grid, self._factors = at_cell_size(self._own, cell_size)
         self._unflushed = 0
+        self._known: tuple[str, frozenset[str]] = ("", frozenset())
+        if headers:
+            check_one_server([path, *self._files])
         bands = [self._dataset.GetRasterBand(number + 1) for number in range(self._dataset.RasterCount)]
         self._masks = [int(band.GetMaskFlags()) for band in bands]
         self._facts = [path, repr([band.GetNoDataValue() for band in bands]), str(unscale)]
-        self._identity = self._identified()
+        with patient(self._is_remote, headers):
+            self._identity = self._identified()
 
     @property
     def gap(self) -> Gap | None:
@@ -96,14 +100,17 @@ class GdalRaster:
         """See RasterSource; a server that answers nonsense once, or nothing, has not changed anything."""
         if not self._is_remote:
             return self._differs(identity)
-        for _ in range(LOOKS):
-            if not self._differs(identity):
-                return False
-            forget_failures(self._path, *self._files)
+        with patient(True, self._headers):
+            for _ in range(LOOKS):
+                if not self._differs(identity):
+                    return False
+                forget_failures(self._path, *self._files)
         return True
 
     def _differs(self, identity: str) -> bool:
-        before = identity.split("\n")
+        if self._known[0] != identity:
+            self._known = identity, frozenset(identity.split("\n"))
+        before = self._known[1]
         now = [(name, status_of(name)) for name in self._files]
         return any(status not in before for name, status in now if not is_gone(name, status))
 
@@ -143,6 +150,10 @@ class GdalRaster:
 
     def value_range(self, band: int) -> ValueRange:
         """See RasterSource: the band's stored statistics, for 8-bit the type's range, else that of its pixels or of a sample."""
+        with patient(self._is_remote, self._headers):
+            return self._value_range(band)
+
+    def _value_range(self, band: int) -> ValueRange:
         handle = self._opened().GetRasterBand(band + 1)
         low, high = handle.GetMetadataItem("STATISTICS_MINIMUM"), handle.GetMetadataItem("STATISTICS_MAXIMUM")
         if low is not None and high is not None:

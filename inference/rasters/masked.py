@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from osgeo import gdal, ogr
 
-from ..grid import Grid, Window
+from ..grid import Bounds, Grid, Window
 from .over import OverRaster
 from .source import Gap, RasterSource, Validity
 
@@ -19,6 +20,15 @@ def polygonal(geometry: Any) -> Any:  # noqa: ANN401 - shapely has no type stubs
     """The polygons among what repairing or cutting has left, as one geometry: lines and points cover nothing."""
     parts = shapely.get_parts(shapely.get_parts(geometry))
     return shapely.union_all(parts[shapely.get_dimensions(parts) == 2])  # noqa: PLR2004 - areas
+
+
+def clipped(mask: Any, bounds: Bounds) -> Any:  # noqa: ANN401
+    """What of a mask lies in a rectangle."""
+    return polygonal(shapely.make_valid(shapely.clip_by_rect(mask, *bounds)))
+
+
+def _box(window: Window) -> Any:  # noqa: ANN401
+    return shapely.box(window.column, window.row, window.column + window.width, window.row + window.height)
 
 
 class MaskedRaster(OverRaster):
@@ -51,7 +61,11 @@ class MaskedRaster(OverRaster):
     @property
     def gap(self) -> Gap | None:
         """See RasterSource."""
-        return self._source.gap if self._is_read else None
+        gap = self._source.gap if self._is_read else None
+        if gap is None:
+            return None
+        windows = tuple(each for each in gap.windows if self._pixels.intersects(_box(each)))
+        return replace(gap, windows=windows) if windows else None
 
     def has_changed(self, identity: str) -> bool:
         """See RasterSource."""
@@ -59,7 +73,7 @@ class MaskedRaster(OverRaster):
 
     def read(self, window: Window, bands: tuple[int, ...], out: NDArray[Any], mask: NDArray[Any]) -> Validity:
         """See RasterSource; pixels whose centre lies outside the polygons are 0, and 0 in the mask."""
-        box = shapely.box(window.column, window.row, window.column + window.width, window.row + window.height)
+        box = _box(window)
         self._is_read = bool(self._pixels.intersects(box))
         if not self._is_read:
             out[...] = 0

@@ -14,7 +14,7 @@ from ..errors import RasterError
 from ..reprojection import reference_of
 from ..translation import tr
 from .collections import Piece
-from .files import REMOTE, files_of, patient
+from .files import REMOTE, check_one_server, files_of, patient
 from .opening import has_place
 from .preparing import prepared, text_of
 
@@ -53,8 +53,8 @@ def mosaic_of(
         RasterError: One cannot be opened, has no place on the ground, or has other bands than the first.
     """
     like: _Like | None = None
-    paths, files, finest, nodata = [], [], math.inf, None
-    needs_alpha = True
+    parts: list[_Part] = []
+    files: list[str] = []
     for piece in pieces:
         check()
         dataset = _opened(piece, headers)
@@ -62,18 +62,18 @@ def mosaic_of(
         text = prepared(dataset, unscale)
         dataset = dataset if text is None else gdal.Open(text)
         like = like or _like(dataset, cell_size)
-        ordinary = _brought(dataset, piece, like)
-        band = ordinary.GetRasterBand(1)
-        finest = min(finest, abs(ordinary.GetGeoTransform()[1]))
-        nodata = band.GetNoDataValue() if nodata is None else nodata
-        needs_alpha = needs_alpha and nodata is None and band.GetMaskFlags() == gdal.GMF_ALL_VALID
-        paths.append(ordinary.GetDescription() or text_of(ordinary))
-        dataset = ordinary = None
+        parts.append(_part(_brought(dataset, piece, like)))
+        dataset = None
+    if headers:
+        check_one_server(files)
     if like is None:
         raise RasterError(tr("There is no raster to make a mosaic of."))
+    is_one_nodata = len({part.nodata for part in parts}) == 1
+    paths = [part.path if is_one_nodata else part.with_mask() for part in parts]
     options = gdal.BuildVRTOptions(
-        resolution="user", xRes=like.x_size, yRes=like.y_size, addAlpha=needs_alpha, VRTNodata=nodata,
-        resampleAlg="average" if finest < like.x_size * (1 - SAME_SIZE) else "bilinear", strict=True,
+        resolution="user", xRes=like.x_size, yRes=like.y_size, addAlpha=all(part.is_open for part in parts),
+        VRTNodata=parts[0].nodata if is_one_nodata else None, strict=True,
+        resampleAlg="average" if min(part.side for part in parts) < like.x_size * (1 - SAME_SIZE) else "bilinear",
     )  # fmt: skip
     try:
         # Where rasters overlap, GDAL shows the last one.
@@ -83,6 +83,28 @@ def mosaic_of(
     if mosaic is None:
         raise RasterError(tr("The rasters cannot be put together: {error}.", error=gdal.GetLastErrorMsg()))
     return text_of(mosaic), tuple(dict.fromkeys(files))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A raster that is ready for the mosaic: how GDAL opens it, NoData, whether all of it is valid, and the side of a pixel."""
+
+    path: str
+    nodata: float | None
+    is_open: bool
+    side: float
+
+    def with_mask(self) -> str:
+        """With a mask in the place of NoData, which would hide pixels of that value in rasters that mean them."""
+        if self.nodata is None:
+            return self.path
+        return text_of(gdal.Translate("", gdal.Open(self.path), format="VRT", noData="none", maskBand="mask,1"))
+
+
+def _part(dataset: Any) -> _Part:  # noqa: ANN401 - GDAL has no type stubs
+    band = dataset.GetRasterBand(1)
+    path, is_open = dataset.GetDescription() or text_of(dataset), band.GetMaskFlags() == gdal.GMF_ALL_VALID
+    return _Part(path, band.GetNoDataValue(), is_open, abs(dataset.GetGeoTransform()[1]))
 
 
 def _opened(piece: Piece, headers: str) -> Any:  # noqa: ANN401 - GDAL has no type stubs

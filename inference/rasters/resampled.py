@@ -14,6 +14,8 @@ from ..grid import ROUNDING, Grid, Window
 from .over import OverRaster
 from .source import Gap, RasterSource, Validity
 
+LEAST_WEIGHT = 0.5
+"""Share of valid pixels under one that makes it valid."""
 MARGIN = 2
 """Pixels of the source beyond a window that interpolation looks at."""
 
@@ -73,9 +75,13 @@ class Resampled(OverRaster):
         if validity is Validity.FULL:
             valid[...] = 1
         offset = window.column * x - left, window.row * y - top
-        self._resample(pixels, offset, out)
-        self._resample(valid, offset, mask, is_mask=True)
-        out *= (mask if mask.shape[0] in (1, len(bands)) else mask.min(axis=0)).astype(out.dtype)
+        weights = self._resampled(np.broadcast_to(valid, pixels.shape), offset, out.shape)
+        values = self._resampled(pixels, offset, out.shape)
+        # Invalid pixels are 0 and have no weight, so that edges keep their brightness.
+        values = np.divide(values, weights, out=np.zeros_like(values), where=weights >= LEAST_WEIGHT)
+        out[...] = values if out.dtype.kind == "f" else np.rint(values)
+        mask[...] = (weights >= LEAST_WEIGHT) if mask.shape[0] == len(out) else (weights >= LEAST_WEIGHT).all(axis=0)
+        out *= mask.astype(out.dtype)
         if not mask.any():
             return Validity.EMPTY
         return Validity.FULL if mask.all() else Validity.PARTIAL
@@ -89,16 +95,18 @@ class Resampled(OverRaster):
         return Resampled(self._source.clone(), self._cell_size)
 
     def _coarse(self, window: Window) -> Window:
+        """Pixels of this grid; windows that touch each other do so afterwards, and overlap no more."""
         x, y = self._factors
-        left, top = math.floor(window.column / x), math.floor(window.row / y)
-        right, bottom = math.ceil((window.column + window.width) / x), math.ceil((window.row + window.height) / y)
-        return Window(left, top, right - left, bottom - top)
+        left, top = round(window.column / x), round(window.row / y)
+        right, bottom = round((window.column + window.width) / x), round((window.row + window.height) / y)
+        return Window(left, top, max(right - left, 1), max(bottom - top, 1))
 
-    def _resample(self, fine: NDArray[Any], offset: tuple[float, float], out: NDArray[Any], is_mask: bool = False) -> None:
-        """Fill an array (bands, height, width) from a finer or coarser one that begins `offset` pixels before it."""
-        (x, y), (_, height, width) = self._factors, out.shape
-        code = gdal.GRIORA_NearestNeighbour if is_mask else gdal.GRIORA_Average if max(x, y) > 1 else gdal.GRIORA_Bilinear
-        dataset = gdal_array.OpenArray(np.ascontiguousarray(fine))
-        out[...] = gdal_array.DatasetReadAsArray(
+    def _resampled(self, fine: NDArray[Any], offset: tuple[float, float], shape: tuple[int, ...]) -> NDArray[Any]:
+        """An array of this shape (float64) from a finer or coarser one that begins `offset` pixels before it."""
+        (x, y), (_, height, width) = self._factors, shape
+        code = gdal.GRIORA_Average if max(x, y) > 1 else gdal.GRIORA_Bilinear
+        dataset = gdal_array.OpenArray(np.ascontiguousarray(fine, np.float64))
+        read = gdal_array.DatasetReadAsArray(
             dataset, offset[0], offset[1], width * x, height * y, buf_xsize=width, buf_ysize=height, resample_alg=code
-        ).reshape(out.shape)
+        )
+        return np.asarray(read, np.float64).reshape(shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urljoin
 
@@ -30,8 +30,8 @@ def is_stac(path: str) -> bool:
         return False
 
 
-def items_of(path: str) -> Iterator[tuple[str, str]]:
-    """Where the pixels of each item lie, as GDAL or a virtual raster takes it, and the item's id.
+def items_of(path: str, check: Callable[[], None] = lambda: None) -> Iterator[tuple[str, str]]:
+    """Where the pixels of each item lie, as GDAL or a virtual raster takes it, and the item's id; `check` may raise to stop.
 
     Raises:
         RasterError: The file cannot be read, or an item has no asset with pixels.
@@ -45,6 +45,7 @@ def items_of(path: str) -> Iterator[tuple[str, str]]:
         raise RasterError(tr("{path} cannot be read as STAC: {error}.", path=path, error=error)) from error
     features = content.get("features", [content]) if isinstance(content, dict) else []
     for feature in features:
+        check()
         yield _pixels_of(feature, path), str(feature.get("id", "?"))
 
 

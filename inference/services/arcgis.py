@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -20,6 +21,7 @@ DTYPES = {
     "U32": "uint32", "S32": "int32", "F32": "float32", "F64": "float64",
 }  # fmt: skip
 """numpy's name by the pixelType of a service; GDAL 3.6 has no signed bytes."""
+_SERVICE = re.compile(r"(?i)/(ImageServer|MapServer(/\d+)?)$")
 INVALID_TOKEN, TOKEN_REQUIRED = 498, 499
 
 
@@ -45,8 +47,7 @@ def service_of(address: str, fetcher: Fetcher) -> Export | Pyramid:
 
 def is_service(address: str) -> bool:
     """Whether an address is one of an image or map service."""
-    path = urlsplit(address).path.rstrip("/").lower()
-    return path.endswith(("/imageserver", "/mapserver")) or "/mapserver/" in path
+    return bool(_SERVICE.search(urlsplit(address).path.rstrip("/")))
 
 
 def answered(answer: Answer) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from ..errors import RasterError
 from ..grid import ROUNDING, Affine, Bounds, Grid
+from ..secrets import without_credentials
 from ..translation import tr
 from .fetching import Answer
 from .images import colored, complaint_about, decoded
@@ -111,7 +112,7 @@ class ExportLayer:
     @property
     def identity(self) -> str:
         """See TileLayer."""
-        return f"{self.export.address((0.0, 0.0, 1.0, 1.0), 1, 1, ())} {self.export.bounds}"
+        return without_credentials(f"{self.export.address((0.0, 0.0, 1.0, 1.0), 1, 1, ())} {self.export.bounds}")
 
     def address(self, column: int, row: int, bands: tuple[int, ...]) -> str:
         """See TileLayer."""
@@ -130,7 +131,7 @@ class ExportLayer:
         Raises:
             RasterError: It has other bands than were asked for.
         """
-        tile = decoded(answer.body, self.export.nodata)
+        tile = decoded(answer.body, self.export.nodata, self.tile_size, self.export.is_map)
         if self.export.is_map:
             return colored(tile, bands)
         if len(tile.pixels) != len(bands):

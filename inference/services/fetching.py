@@ -196,4 +196,4 @@ def _host(address: str) -> tuple[str, str]:
 def _asked_pause(answer: Answer | None) -> float:
     """Seconds that a server asks to wait; 0 where it says nothing, or a date."""
     asked = "" if answer is None else answer.headers.get("retry-after", "")
-    return min(float(asked), LONGEST_WAIT) if asked.isdigit() else 0.0
+    return min(float(asked), LONGEST_WAIT) if asked.isascii() and asked.isdecimal() else 0.0

@@ -16,6 +16,9 @@ from ..translation import tr
 from .fetching import Answer
 from .tiles import Tile
 
+FORMATS = ["PNG", "JPEG", "GTiff", "WEBP", "GIF", "BMP"]
+LARGEST, MOST_BANDS = 4096, 1000
+"""Pixels of a side and bands of a picture that is not told its size; a small file may hold a huge one."""
 SHOWN = 200
 """Letters of a server's own words that a message holds."""
 _numbers = itertools.count()
@@ -27,14 +30,10 @@ def complaint_about(answer: Answer, width: int, height: int) -> str:
         words = " ".join(answer.body[: 4 * SHOWN].decode("utf-8", "replace").split())[:SHOWN]
         return tr("it sends words instead of a picture: {words}", words=words)
     try:
-        tile = decoded(answer.body)
+        decoded(answer.body, size=(width, height))
     except RasterError as error:
         return str(error)
-    found = tile.valid.shape
-    if found == (height, width):
-        return ""
-    return tr("it sends a picture of {found} pixels instead of {wanted}", found=f"{found[1]} × {found[0]}",
-              wanted=f"{width} × {height}")  # fmt: skip
+    return ""
 
 
 def colored(tile: Tile, bands: tuple[int, ...]) -> Tile:
@@ -45,8 +44,14 @@ def colored(tile: Tile, bands: tuple[int, ...]) -> Tile:
     return Tile(pixels[list(bands)].astype(np.uint8, copy=False), tile.valid)
 
 
-def decoded(body: bytes, nodata: float | None = None) -> Tile:
+def decoded(body: bytes, nodata: float | None = None, size: tuple[int, int] | None = None, is_picture: bool = True) -> Tile:
     """All bands of a picture but alpha, which tells what is valid, as NoData and NaN do.
+
+    Args:
+        body: As it came.
+        nodata: Value of pixels without a value.
+        size: Width and height that it must have; None for any up to LARGEST.
+        is_picture: Whether a palette stands for colours.
 
     Raises:
         RasterError: It is damaged, or no picture.
@@ -54,19 +59,28 @@ def decoded(body: bytes, nodata: float | None = None) -> Tile:
     name = f"/vsimem/dlpk_answer_{next(_numbers)}"
     gdal.FileFromMemBuffer(name, body)
     try:
-        return _read(name, nodata)
+        return _read(name, nodata, size, is_picture)
     except (RuntimeError, ValueError, AttributeError, TypeError) as error:
         raise RasterError(tr("it sends a picture that is damaged: {error}", error=error)) from error
     finally:
         gdal.Unlink(name)
 
 
-def _read(name: str, nodata: float | None) -> Tile:
+def _read(name: str, nodata: float | None, size: tuple[int, int] | None, is_picture: bool) -> Tile:
     gdal.ErrorReset()
-    dataset = gdal.OpenEx(name, gdal.OF_RASTER)
+    # No other formats: some open what the text of a picture names, on this machine or elsewhere.
+    dataset = gdal.OpenEx(name, gdal.OF_RASTER, allowed_drivers=FORMATS)
     if dataset is None:
         raise RasterError(tr("it sends no picture that GDAL can read"))
-    text = prepared(dataset, unscale=False) if dataset.GetRasterBand(1).GetColorTable() is not None else None
+    found = dataset.RasterXSize, dataset.RasterYSize
+    if found != (size or found) or max(found) > LARGEST or dataset.RasterCount > MOST_BANDS:
+        wanted = size or (LARGEST, LARGEST)
+        raise RasterError(
+            tr("it sends a picture of {found} pixels instead of {wanted}", found=f"{found[0]} × {found[1]}",
+               wanted=f"{wanted[0]} × {wanted[1]}")
+        )  # fmt: skip
+    has_palette = is_picture and dataset.GetRasterBand(1).GetColorTable() is not None
+    text = prepared(dataset, unscale=False) if has_palette else None
     opened = dataset if text is None else gdal.Open(text)
     bands = [opened.GetRasterBand(number + 1) for number in range(opened.RasterCount)]
     valid = np.minimum(bands[0].GetMaskBand().ReadAsArray(), 1).astype(np.uint8)

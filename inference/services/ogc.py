@@ -70,6 +70,7 @@ def tile_map(address: str, layer: str, style: str, matrices: str, form: str, fet
     )  # fmt: skip
     contents = _Node.parsed(fetcher.get(asked, attempts=FEW_ATTEMPTS).body).first("Contents")
     found = _named(contents.all("Layer"), layer)
+    style = style or next((node.text("Identifier") for node in found.all("Style")), "")
     links = [link.text("TileMatrixSet") for link in found.all("TileMatrixSetLink")]
     chosen = matrices or (links[0] if links else "")
     matrix_set = _named(contents.all("TileMatrixSet"), chosen)
@@ -87,7 +88,11 @@ def tile_map(address: str, layer: str, style: str, matrices: str, form: str, fet
                 address, SERVICE="WMTS", VERSION="1.0.0", REQUEST="GetTile", LAYER=layer, STYLE=style,
                 FORMAT=form, TILEMATRIXSET=chosen, TILEMATRIX=level, TILEROW=row, TILECOL=column,
             )  # fmt: skip
-        values = {"TileMatrixSet": chosen, "TileMatrix": level, "TileRow": row, "TileCol": column, "Style": style, "style": style}
+        dimensions = {node.text("Identifier"): node.text("Default") for node in found.all("Dimension")}
+        values = {
+            **dimensions, "TileMatrixSet": chosen, "TileMatrix": level, "TileRow": row, "TileCol": column, "Style": style,
+            "style": style,
+        }  # fmt: skip
         filled = template
         for name, value in values.items():
             filled = filled.replace("{" + name + "}", quote(str(value), safe=""))

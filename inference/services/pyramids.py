@@ -10,6 +10,7 @@ from functools import cached_property
 from ..errors import RasterError
 from ..grid import ROUNDING, Affine, Bounds, Grid
 from ..reprojection import reference_of
+from ..secrets import without_credentials
 from ..translation import tr
 from .fetching import Answer
 from .images import colored, complaint_about, decoded
@@ -102,7 +103,6 @@ class PyramidLayer:
     level: Level
 
     value_ranges = None
-    origin = 0, 0
 
     @property
     def name(self) -> str:
@@ -120,12 +120,23 @@ class PyramidLayer:
         (left, top), side = self.level.origin, self.level.resolution
         (columns, rows), (width, height) = self.level.limits or (ENDLESS, ENDLESS), self.level.tile_size
         affine = Affine(left, side, 0.0, top, 0.0, -side)
-        return Grid(columns * width, rows * height, affine, self.pyramid.crs, "uint8", COLORS)
+        whole = Grid(columns * width, rows * height, affine, self.pyramid.crs, "uint8", COLORS)
+        if self.pyramid.bounds is None:
+            return whole
+        part = whole.window_of_extent(self.pyramid.bounds)  # beyond it there are no tiles to miss
+        corner = replace(affine, x=left + part.column * side, y=top - part.row * side)
+        return replace(whole, width=part.width, height=part.height, affine=corner)
+
+    @cached_property
+    def origin(self) -> tuple[int, int]:
+        """See TileLayer."""
+        (left, top), side, corner = self.level.origin, self.level.resolution, self.grid.affine
+        return round((left - corner.x) / side), round((corner.y - top) / side)
 
     @property
     def identity(self) -> str:
         """See TileLayer."""
-        return f"{self.pyramid.address(self.level.name, 0, 0)} {self.level}"
+        return without_credentials(f"{self.pyramid.address(self.level.name, 0, 0)} {self.level}")
 
     def address(self, column: int, row: int, bands: tuple[int, ...]) -> str:  # noqa: ARG002 - a picture has all
         """See TileLayer."""
@@ -137,7 +148,7 @@ class PyramidLayer:
 
     def decoded(self, answer: Answer, bands: tuple[int, ...]) -> Tile:
         """See TileLayer."""
-        return colored(decoded(answer.body), bands)
+        return colored(decoded(answer.body, size=self.tile_size), bands)
 
 
 def web_mercator_levels(tile: int = USUAL_SIDE, first: int = 0, last: int = LAST_LEVEL) -> list[Level]:

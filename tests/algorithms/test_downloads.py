@@ -224,3 +224,17 @@ def test_inspection_of_an_address(archive):
     with FileServer(archive.parent) as server:
         found = processing.run("dlpk:inspectpackage", {"MODEL": f"{server.url}/boxes.dlpk", "RUN_CODE": False})
     assert found["MODEL_TYPE"] == "ObjectDetection"
+
+
+def test_requests_after_the_end_do_not_wait():
+    """A request that comes while the thread ends would otherwise be answered by nobody."""
+    from deep_learning_packages.algorithms.network import Network
+    from deep_learning_packages.inference.errors import Cancelled
+
+    for _ in range(20):
+        network = Network()
+        caller = network._thread.caller
+        network.stop()
+        network._thread.caller = caller  # as a thread sees it that asks at that very moment
+        with pytest.raises(Cancelled):
+            network.get("http://127.0.0.1:9/", {}, with_credentials=False)
