@@ -22,6 +22,7 @@ from ..inference import description
 from ..inference.arguments import parse_values
 from ..inference.classes import parse_classes
 from ..inference.errors import InferenceError
+from ..inference.item import Item
 from ..inference.plan import InferencePlan, SuppressionPlan
 from ..inference.secrets import without_credentials
 from ..inference.translation import tr
@@ -231,28 +232,37 @@ class DetectObjects(WritesAddressesDown):
                 self.parameterAsDouble(parameters, self.MAX_OVERLAP, context),
             )
         options, told = settings.load(), TaskFeedback(feedback)
+        values, secrets = resolved(parse_values(evaluated(parameters.get(self.ARGUMENTS), context)))
+        items = self._items(parameters, context, told, stack)  # first, as a package may be large to download
         authcfg = self.parameterAsString(parameters, self.AUTHCFG, context)
         package = model_input.opened(self.parameterAsFile(parameters, self.MODEL, context), authcfg, told)
         hosting = settings.hosting(self.parameterAsEnumString(parameters, self.PROCESSOR, context), options)
-        values, secrets = resolved(parse_values(evaluated(parameters.get(self.ARGUMENTS), context)))
-        cell_size = self.parameterAsDouble(parameters, self.CELL_SIZE, context)
-        separately = self.parameterAsEnumString(parameters, self.PROCESSING_MODE, context) == shared.SEPARATELY
-        unscale = self.parameterAsBoolean(parameters, self.UNSCALE, context)
-        area = Area.of(self, parameters, self.EXTENT, self.MASK, context)
-        wish = Wish(told, cell_size if cell_size > 0 else None, area.bounds_in, separately, unscale)
         return InferencePlan(
             package=package,
             values=values,
             secrets=secrets,
-            items=opened(self._rasters, wish, area, stack),
+            items=items,
             hosting=consent.allowed(package, hosting, told),
             suppression=suppression,
             classes=parse_classes(evaluated(parameters.get(self.CLASSES), context)),
             workers=options.workers or None,
             restart=self.parameterAsBoolean(parameters, self.RESTART, context),
-            names_items=separately,
+            names_items=self._is_separate(parameters, context),
             max_missing=self.parameterAsDouble(parameters, self.MAX_MISSING, context) / 100,
         )
+
+    def _items(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, told: TaskFeedback, stack: ExitStack
+    ) -> tuple[Item, ...]:
+        cell_size = self.parameterAsDouble(parameters, self.CELL_SIZE, context)
+        unscale = self.parameterAsBoolean(parameters, self.UNSCALE, context)
+        area = Area.of(self, parameters, self.EXTENT, self.MASK, context)
+        is_separate = self._is_separate(parameters, context)
+        wish = Wish(told, cell_size if cell_size > 0 else None, area.bounds_in, is_separate, unscale)
+        return opened(self._rasters, wish, area, stack)
+
+    def _is_separate(self, parameters: dict[str, Any], context: QgsProcessingContext) -> bool:
+        return bool(self.parameterAsEnumString(parameters, self.PROCESSING_MODE, context) == shared.SEPARATELY)
 
     def postProcessAlgorithm(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
         """Style the layer; runs in the main thread, when the output is closed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from engine_runs import run
 from osgeo import gdal, ogr
 from packages import ORACLE, make_package
 from rasters import NORTH_UP, draw, write_raster
+from servers.files import FileServer
 
 SUPPRESSION = SuppressionPlan("Confidence", "", 0.0)
 ARGUMENTS = "tile 60;padding 12"
@@ -241,6 +243,22 @@ def test_bands_in_files_of_their_own(tmp_path):
     before = source.identity
     write_raster(tmp_path / "B08.tif", np.full((1, 8, 8), 4, np.uint16))
     assert GdalRaster(piece.path, name=piece.name).identity != before
+
+
+def test_assets_on_a_server(tmp_path, whole, folder):
+    """STAC items whose files lie on a server: as the files themselves."""
+    with FileServer(folder) as server:
+        features = [
+            {"type": "Feature", "stac_version": "1.0.0", "id": path.stem, "assets": {"data": {"href": f"{server.url}/{path.name}", "type": "image/tiff"}}}
+            for path in sorted(folder.glob("*.tif"))
+        ]  # fmt: skip
+        (tmp_path / "remote.json").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+        with closing(mosaic([str(tmp_path / "remote.json")])) as remote, closing(GdalRaster(str(whole))) as local:
+            assert remote.may_recover
+            planes = [np.zeros((3, 200, 240), np.uint16) for _ in range(2)]
+            for source, plane in zip((remote, local), planes):
+                source.read(Window(0, 0, 240, 200), (0, 1, 2), plane, np.zeros((1, 200, 240), np.uint8))
+    np.testing.assert_array_equal(*planes)
 
 
 def test_identity_of_a_mosaic_is_that_of_all_its_files(tmp_path, folder):
