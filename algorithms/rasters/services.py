@@ -147,7 +147,7 @@ def _side_of(layer: PyramidLayer, extent: Bounds, fetcher: Fetcher) -> int:
     try:
         tile = decoded(fetcher.get(layer.address(column, row, ()), attempts=ogc.FEW_ATTEMPTS).body)
     except RefusedError as error:
-        if error.status in FORBIDDEN:
+        if error.status in (0, *FORBIDDEN):  # nobody answers, or not to us
             raise
         return USUAL_SIDE
     except RasterError:

@@ -122,6 +122,8 @@ def test_server_that_is_gone(scene, arcgis, extent, monkeypatch):
         address = f"{proxy.url}/arcgis/rest/services/image/ImageServer"
     with pytest.raises(QgsProcessingException, match=r"The service .* cannot be used: .*Connection refused"):
         search(address, scene[1], EXTENT=extent)
+    with pytest.raises(QgsProcessingException, match=r"gives no answer that can be used: Connection refused"):
+        search(f"{proxy.url}/{{z}}/{{x}}/{{y}}.png", scene[1], EXTENT=extent)
 
 
 def test_cancelling_while_a_server_stalls(scene, arcgis, extent):

@@ -235,6 +235,63 @@ def test_service_with_a_token(image, extent, reference, authentication):  # noqa
         assert not any("s3cr3t-token" in request.target for request in server.requests)
 
 
+def test_object_stores(image, extent, reference):
+    """s3://, gs:// and az:// as GDAL asks for them, from a server that stands for the store."""
+    (image.parent / "account" / "bucket").mkdir(parents=True, exist_ok=True)
+    (image.parent / "bucket").mkdir(exist_ok=True)
+    for folder in ("account/bucket", "bucket"):
+        (image.parent / folder / "image.tif").write_bytes(image.read_bytes())
+    with FileServer(image.parent) as server:
+        account = f"DefaultEndpointsProtocol=http;AccountName=account;AccountKey=YQ==;BlobEndpoint={server.url}/account"  # pragma: allowlist secret
+        options = {
+            "AWS_S3_ENDPOINT": server.url.partition("//")[2], "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE",
+            "AWS_NO_SIGN_REQUEST": "YES", "CPL_GS_ENDPOINT": f"{server.url}/", "GS_NO_SIGN_REQUEST": "YES",
+            "AZURE_STORAGE_CONNECTION_STRING": account,
+        }  # fmt: skip
+        for name, value in options.items():
+            gdal.SetConfigOption(name, value)
+        try:
+            for scheme in ("s3", "gs", "az"):
+                assert search(f"{scheme}://bucket/image.tif", extent, CELL_SIZE=None) == reference, scheme
+        finally:
+            for name in options:
+                gdal.SetConfigOption(name, None)
+
+
+def test_proxy_of_qgis(provider):
+    """Requests go through the proxy that QGIS's options name."""
+    from deep_learning_packages.algorithms.network import Network
+    from qgis.core import QgsNetworkAccessManager, QgsSettings
+    from servers.messages import Response
+    from servers.serving import Server
+
+    class Proxy(Server):
+        def respond(self, request):
+            return Response(200, b"through the proxy")
+
+    settings = QgsSettings()
+    with Proxy() as proxy:
+        values = {
+            "proxyEnabled": True,
+            "proxyType": "HttpProxy",
+            "proxyHost": "127.0.0.1",
+            "proxyPort": proxy.url.rpartition(":")[2],
+        }
+        for name, value in values.items():
+            settings.setValue(f"proxy/{name}", value)
+        network = None
+        try:
+            QgsNetworkAccessManager.instance().setupDefaultProxyAndCache()
+            network = Network()
+            assert network.get("http://example.invalid/tile", {}, with_credentials=True).body == b"through the proxy"
+        finally:
+            if network is not None:
+                network.stop()
+            for name in values:
+                settings.remove(f"proxy/{name}")
+            QgsNetworkAccessManager.instance().setupDefaultProxyAndCache()
+
+
 def test_file_on_a_server_with_a_password(image, extent, reference, authentication, qgis_new_project):  # noqa: F811
     """With AUTHCFG, and as a layer with a configuration of its own; other ways than Authorization are refused."""
     from servers.messages import Response
