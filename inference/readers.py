@@ -188,7 +188,7 @@ class Readers:
                 reason = reason or str(error)  # what came first tells most
             if changed := self._change(source, block):
                 return BlockRead(block, slot, Validity.EMPTY, error=changed)
-            if wait is None or self._stopped.wait(wait * random.uniform(0.5, 1.5)):
+            if wait is None or self._stopped.wait(wait * random.SystemRandom().uniform(0.5, 1.5)):
                 break
             source.close()  # what a library remembers of the failure goes with it
         return BlockRead(block, slot, Validity.EMPTY, Gap((block.core,), reason))

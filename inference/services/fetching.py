@@ -142,7 +142,7 @@ class Fetcher:
                     break
             except UnreachableError as error:
                 reason, answer = str(error), None
-            pause = _asked_pause(answer) or min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.5)
+            pause = _asked_pause(answer) or min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.SystemRandom().uniform(0.5, 1.5)
         shown = without_credentials(address)
         raise RefusedError(
             tr("{address} gives no answer that can be used: {reason}.", address=shown, reason=reason.rstrip(".")),
