@@ -119,10 +119,7 @@ class Area:
             moved.transform(QgsCoordinateTransform(source, target, self.transforms))
         except QgsCsException as error:
             raise QgsProcessingException(
-                tr(
-                    "EXTENT or MASK cannot be brought into the CRS of the raster ({crs}): {error}",
-                    crs=target.authid(),
-                    error=error,
-                )
-            ) from error
+                tr("EXTENT or MASK cannot be brought into the CRS of the raster ({crs}): {error}", crs=target.authid(),
+                   error=error)
+            ) from error  # fmt: skip
         return moved

@@ -12,7 +12,8 @@ from qgis.core import QgsApplication, QgsNetworkAccessManager
 from qgis.PyQt.QtCore import QObject, Qt, QThread, QUrl, pyqtSignal, pyqtSlot
 from qgis.PyQt.QtNetwork import QNetworkReply, QNetworkRequest
 
-from ..inference.errors import Cancelled, RasterError
+from ..inference.errors import RasterError
+from ..inference.feedback import canceled
 from ..inference.services.fetching import Answer, Sink, UnreachableError
 from ..inference.translation import tr
 
@@ -59,7 +60,7 @@ class Network:
         """See Transport."""
         caller = self._thread.caller
         if caller is None:
-            raise _stopped()
+            raise canceled()
         own = self._headers if with_credentials else {}
         answer: Future[Answer] = Future()
         caller.asked.emit(address, {**own, **headers}, self._authcfg if with_credentials else "", (answer, sink))
@@ -69,7 +70,7 @@ class Network:
             if self._is_canceled():
                 self.stop()
             if self._thread.isFinished() and not answer.done():  # it came when nobody took requests any more
-                raise _stopped()
+                raise canceled()
         return answer.result()
 
     def stop(self) -> None:
@@ -136,7 +137,7 @@ class _Caller(QObject):
     def _ask(self, address: str, headers: Mapping[str, str], authcfg: str, answering: tuple[Future[Answer], Sink | None]) -> None:
         answer, sink = answering
         if self._is_stopped:
-            answer.set_exception(_stopped())
+            answer.set_exception(canceled())
             return
         request = QNetworkRequest(QUrl(address))
         request.setTransferTimeout(TIMEOUT)
@@ -224,10 +225,6 @@ class _Request:
     def _headers(self) -> dict[str, str]:
         pairs = ((bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in self.reply.rawHeaderPairs())
         return {name.lower(): value for name, value in pairs}
-
-
-def _stopped() -> Cancelled:
-    return Cancelled(tr("The run was cancelled. No output was written."))
 
 
 def _unknown(authcfg: str) -> str:

@@ -125,8 +125,6 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/network.py"/><source>The authentication configuration {identifier} cannot be opened. Look for it in QGIS's options (Authentication).</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/network.py"/><source>The run was cancelled. No output was written.</source>
-<translation type="unfinished"/></message>
 <message><location filename="../algorithms/network.py"/><source>The authentication configuration {identifier} sends no Authorization, which is all that works for files on servers. Use one with user and password, or with a header of that name.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/network.py"/><source>it sends more than {size} MiB</source>
@@ -453,6 +451,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/featureset.py"/><source>without geometry</source>
 <translation type="unfinished"/></message>
+<message><location filename="../inference/feedback.py"/><source>The run was cancelled. No output was written.</source>
+<translation type="unfinished"/></message>
 <message><location filename="../inference/gaps.py"/><source>{share:.3g} % of the pixels could not be had, in {blocks} block(s), at {places}: {reason}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/gaps.py"/><source>{text} Run it again when the source is complete, or allow gaps with MAX_MISSING (now {allowed:g} %).</source>
@@ -577,8 +577,6 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/rasters/collections.py"/><source>The archive {path} holds no raster that GDAL can read.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../inference/rasters/collections.py"/><source>The raster {path} cannot be opened: {error}.</source>
-<translation type="unfinished"/></message>
 <message><location filename="../inference/rasters/files.py"/><source>The raster has files on several servers ({servers}), and AUTHCFG would be told to all of them. Choose those of one server.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/rasters/gdal_raster.py"/><source>stored statistics</source>
@@ -601,9 +599,9 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/rasters/mosaic.py"/><source>{path} has {count} bands, but the first raster has {first}. Rasters of a mosaic need the same bands; PROCESS_ITEMS_SEPARATELY needs them too, if the model does not name its bands.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../inference/rasters/mosaic.py"/><source>it has no bands</source>
-<translation type="unfinished"/></message>
 <message><location filename="../inference/rasters/opening.py"/><source>made of several</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/rasters/opening.py"/><source>The raster {path} cannot be opened: {error}.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/rasters/opening.py"/><source>{path} has no bands of its own. If it holds several rasters, choose one of them.</source>
 <translation type="unfinished"/></message>

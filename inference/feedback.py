@@ -55,7 +55,12 @@ class LogFeedback:
         return False
 
 
+def canceled() -> Cancelled:
+    """The error of a run that the user stopped."""
+    return Cancelled(tr("The run was cancelled. No output was written."))
+
+
 def stop_if_canceled(feedback: Feedback) -> None:
     """Raise Cancelled when the user stopped the run."""
     if feedback.is_canceled():
-        raise Cancelled(tr("The run was cancelled. No output was written."))
+        raise canceled()

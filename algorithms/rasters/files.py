@@ -11,7 +11,7 @@ from qgis.core import QgsCoordinateReferenceSystem
 from ...inference.errors import RasterError
 from ...inference.feedback import stop_if_canceled
 from ...inference.rasters.collections import Piece, gdal_path, holds_several, items_of, pieces_of
-from ...inference.rasters.files import REMOTE, patient
+from ...inference.rasters.files import REMOTE, check_one_server, patient
 from ...inference.rasters.gdal_raster import GdalRaster
 from ...inference.rasters.mosaic import mosaic_of
 from ...inference.translation import tr
@@ -58,31 +58,37 @@ class Files:
     def _opened(self, wish: Wish) -> Sequence[GdalRaster]:
         check = partial(stop_if_canceled, wish.feedback)
         pieces = [piece for path in self.paths for piece in pieces_of(path, check)]
+        headers = self._headers(pieces)
         if wish.separately:
-            return self._each([item for piece in pieces for item in items_of(piece)], wish)
+            pieces = [item for piece in pieces for item in items_of(piece, headers)]
+            return self._each(pieces, wish, self._headers(pieces))
         if len(pieces) == 1:
-            return [self._raster(pieces[0], wish)]
-        text, files = mosaic_of(pieces, wish.cell_size, wish.unscale, self._headers(), check)
+            return [self._raster(pieces[0], wish, headers)]
+        text, files = mosaic_of(pieces, wish.cell_size, wish.unscale, headers, check)
         name = tr("{first} and {count} others", first=pieces[0].name, count=len(pieces) - 1)
         wish.feedback.info(tr("Rasters: {count}, searched as one mosaic", count=len(pieces)))
-        return [GdalRaster(text, name=name, files=files, headers=self._headers())]
+        return [GdalRaster(text, name=name, files=files, headers=headers)]
 
-    def _each(self, pieces: Sequence[Piece], wish: Wish) -> list[GdalRaster]:
+    def _each(self, pieces: Sequence[Piece], wish: Wish, headers: str) -> list[GdalRaster]:
         rasters = []
         for piece in pieces:
             stop_if_canceled(wish.feedback)
-            raster = self._raster(piece, wish)
+            raster = self._raster(piece, wish, headers)
             raster.close()  # there may be more of them than files can be open
             rasters.append(raster)
         return rasters
 
-    def _headers(self) -> str:
-        is_asked = any(gdal_path(path).startswith(REMOTE) for path in self.paths)
-        return authorization(self.authcfg) if self.authcfg and is_asked else ""
+    def _headers(self, pieces: Sequence[Piece]) -> str:
+        """What is sent to the server of these rasters; nothing is opened before it is sure that there is but one."""
+        remote = [piece.path for piece in pieces if piece.path.startswith(REMOTE)]
+        if not self.authcfg or not remote:
+            return ""
+        check_one_server(remote)
+        return authorization(self.authcfg)
 
-    def _raster(self, piece: Piece, wish: Wish) -> GdalRaster:
+    def _raster(self, piece: Piece, wish: Wish, headers: str) -> GdalRaster:
         crs = None if self.layer_crs is None else wkt_of(self.layer_crs)
-        return GdalRaster(piece.path, wish.cell_size, crs, piece.name, wish.unscale, headers=self._headers())
+        return GdalRaster(piece.path, wish.cell_size, crs, piece.name, wish.unscale, headers=headers)
 
 
 def files(paths: Sequence[str], authcfg: str = "") -> Files:

@@ -48,10 +48,9 @@ def raster_from_value(value: Any, context: QgsProcessingContext, authcfg: str = 
     others = [each.address for each in found if not isinstance(each, Files)]
     if others:
         raise RasterError(tr("{address} cannot be one of several rasters: only files can. Choose it alone.", address=others[0]))
-    given = next((each.layer_crs for each in found if each.layer_crs is not None), None)
     authcfg = next((each.authcfg for each in found if each.authcfg), authcfg)
     for each in found:
-        if each.layer_crs is not None and each.layer_crs != Files(each.paths).crs and len(found) > 1 and given is not None:
+        if each.layer_crs is not None and each.layer_crs != Files(each.paths).crs:
             raise RasterError(
                 tr("The layer {address} was given another CRS than its file has, which only counts when it is searched alone. "
                    "Assign the CRS to the file (gdal_edit -a_srs), or choose the layer alone.", address=each.address)

@@ -145,7 +145,7 @@ def _side_of(layer: PyramidLayer, extent: Bounds, fetcher: Fetcher) -> int:
     middle = np.array([[(extent[0] + extent[2]) / 2, (extent[1] + extent[3]) / 2]])
     column, row = (int(pixel) // USUAL_SIDE for pixel in layer.grid.affine.invert(middle)[0])
     try:
-        tile = decoded(fetcher.get(layer.address(column, row, ()), attempts=ogc.FEW_ATTEMPTS).body)
+        tile = decoded(fetcher.get(layer.address(column, row, ()), ogc.FEW_ATTEMPTS))
     except RefusedError as error:
         if error.status in (0, *FORBIDDEN):  # nobody answers, or not to us
             raise

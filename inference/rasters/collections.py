@@ -12,6 +12,7 @@ from osgeo import gdal, ogr
 from ..errors import RasterError
 from ..translation import tr
 from . import stac
+from .opening import opened
 
 ARCHIVES = {".zip": "/vsizip/", ".tar": "/vsitar/", ".tgz": "/vsitar/", ".gz": "/vsitar/", ".7z": "/vsi7z/", ".rar": "/vsirar/"}
 """Where GDAL looks into an archive; .gz only where it is a .tar.gz."""
@@ -67,17 +68,14 @@ def pieces_of(path: str, check: Callable[[], None] = lambda: None) -> tuple[Piec
     return (_piece(path),)
 
 
-def items_of(piece: Piece) -> tuple[Piece, ...]:
-    """The rasters that a mosaic file is made of; the raster itself where it is no mosaic.
+def items_of(piece: Piece, headers: str = "") -> tuple[Piece, ...]:
+    """The rasters that a mosaic file is made of; the raster itself where it is no mosaic. `headers` are sent to a server.
 
     Raises:
         RasterError: It cannot be opened.
     """
-    try:
-        dataset = gdal.OpenEx(piece.path, gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR)
-    except RuntimeError as error:
-        raise RasterError(tr("The raster {path} cannot be opened: {error}.", path=piece.name, error=error)) from error
-    if dataset is None or dataset.GetDriver().ShortName not in _BUILT_OF_FILES:
+    dataset = opened(piece.path, headers, piece.name)
+    if dataset.GetDriver().ShortName not in _BUILT_OF_FILES:
         return (piece,)
     files = [str(name) for name in dataset.GetFileList() or [] if not name.lower().endswith((".aux.xml", ".ovr"))]
     return tuple(_piece(name) for name in files[1:]) or _of_tile_index(piece.path) or (piece,)

@@ -60,6 +60,8 @@ class GdalRaster:
         original = opened(path, headers)
         self._files = list(files) or files_of(original)
         self.name = without_credentials((name or name_of(original, self._files)).partition("?")[0])
+        if headers:
+            check_one_server([path, *self._files])
         self._is_remote = any(name.startswith(REMOTE) for name in [path, *self._files])
         self.has_georeference = has_place(original)
         self._prepared = prepared(original, unscale)
@@ -68,8 +70,6 @@ class GdalRaster:
         self._grid, self._factors = at_cell_size(self._own, cell_size)
         self._unflushed = 0
         self._known: tuple[str, frozenset[str]] = ("", frozenset())
-        if headers:
-            check_one_server([path, *self._files])
         bands = [self._dataset.GetRasterBand(number + 1) for number in range(self._dataset.RasterCount)]
         self._masks = [int(band.GetMaskFlags()) for band in bands]
         self._facts = [path, repr([band.GetNoDataValue() for band in bands]), str(unscale)]

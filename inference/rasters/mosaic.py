@@ -14,8 +14,8 @@ from ..errors import RasterError
 from ..reprojection import reference_of
 from ..translation import tr
 from .collections import Piece
-from .files import REMOTE, check_one_server, files_of, patient
-from .opening import has_place
+from .files import files_of
+from .opening import has_place, opened
 from .preparing import prepared, text_of
 
 SAME_SIZE = 1e-6
@@ -64,8 +64,6 @@ def mosaic_of(
         like = like or _like(dataset, cell_size)
         parts.append(_part(_brought(dataset, piece, like)))
         dataset = None
-    if headers:
-        check_one_server(files)
     if like is None:
         raise RasterError(tr("There is no raster to make a mosaic of."))
     is_one_nodata = len({part.nodata for part in parts}) == 1
@@ -108,16 +106,7 @@ def _part(dataset: Any) -> _Part:  # noqa: ANN401 - GDAL has no type stubs
 
 
 def _opened(piece: Piece, headers: str) -> Any:  # noqa: ANN401 - GDAL has no type stubs
-    with patient(piece.path.startswith(REMOTE), headers):
-        try:
-            dataset = gdal.OpenEx(piece.path, gdal.OF_RASTER | gdal.OF_VERBOSE_ERROR)
-            error = gdal.GetLastErrorMsg()
-        except RuntimeError as failure:
-            dataset, error = None, str(failure)
-    if dataset is None or not dataset.RasterCount:
-        raise RasterError(
-            tr("The raster {path} cannot be opened: {error}.", path=piece.name, error=error or tr("it has no bands"))
-        )
+    dataset = opened(piece.path, headers, piece.name)
     if not has_place(dataset):
         raise RasterError(
             tr("{path} does not say where it lies, so it cannot be a part of a mosaic. Choose PROCESS_ITEMS_SEPARATELY for such "

@@ -26,8 +26,8 @@ def raster_error(text: str) -> RasterError:
     return RasterError(without_credentials(text.replace("\n", " ")))
 
 
-def opened(path: str, headers: str = "") -> gdal.Dataset:
-    """A dataset with bands; `headers` are sent to a server.
+def opened(path: str, headers: str = "", name: str = "") -> gdal.Dataset:
+    """A dataset with bands; `headers` are sent to a server, `name` is what users know it by.
 
     Raises:
         RasterError: It cannot be opened, or has none.
@@ -40,7 +40,7 @@ def opened(path: str, headers: str = "") -> gdal.Dataset:
             dataset, reason = None, str(error)
     if dataset is None and path.startswith(REMOTE):
         forget_failures(path)  # another time it may be there, or be asked for by somebody who may
-    path = tr("made of several") if is_virtual(path) else path
+    path = name or (tr("made of several") if is_virtual(path) else path)
     if dataset is None:
         raise raster_error(tr("The raster {path} cannot be opened: {error}.", path=path, error=reason or tr("unknown format")))
     if dataset.RasterCount == 0:

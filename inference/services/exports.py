@@ -15,7 +15,7 @@ from ..grid import ROUNDING, Affine, Bounds, Grid
 from ..secrets import without_credentials
 from ..translation import tr
 from .fetching import Answer
-from .images import colored, complaint_about, decoded
+from .images import colored, decoded
 from .pyramids import COLORS, check_touches
 from .tiles import Tile
 
@@ -121,17 +121,13 @@ class ExportLayer:
         bounds = left, top - height * self.sides[1], left + width * self.sides[0], top
         return self.export.address(bounds, width, height, bands)
 
-    def complaint(self, answer: Answer) -> str:
-        """See TileLayer."""
-        return complaint_about(answer, *self.tile_size)
-
     def decoded(self, answer: Answer, bands: tuple[int, ...]) -> Tile:
         """See TileLayer.
 
         Raises:
             RasterError: It has other bands than were asked for.
         """
-        tile = decoded(answer.body, self.export.nodata, self.tile_size, self.export.is_map)
+        tile = decoded(answer, self.export.nodata, self.tile_size, self.export.is_map)
         if self.export.is_map:
             return colored(tile, bands)
         if len(tile.pixels) != len(bands):

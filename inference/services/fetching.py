@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from ..errors import Cancelled, InferenceError, RasterError
+from ..errors import InferenceError, RasterError
+from ..feedback import canceled
 from ..secrets import without_credentials
 from ..translation import tr
 
@@ -46,6 +47,10 @@ class Answer:
     def kind(self) -> str:
         """Content type without its parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+Understood = TypeVar("Understood")
+"""What is made of an answer."""
 
 
 class UnreachableError(InferenceError):
@@ -105,22 +110,25 @@ class Fetcher:
     Attributes:
         transport: Carries the requests.
         per_second: Requests a second at most; 0 for any number.
-        retries: How many answers were asked for again.
     """
 
     transport: Transport
     per_second: float = 0.0
-    retries: int = 0
     _next: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: threading.Event = field(default_factory=threading.Event)
 
-    def get(self, address: str, complaint: Callable[[Answer], str] = lambda _: "", attempts: int = ATTEMPTS) -> Answer:
-        """The answer to a request.
+    def get(self, address: str, attempts: int = ATTEMPTS) -> Answer:
+        """The answer to a request; see `read`."""
+        return self.read(address, lambda answer: answer, attempts)
+
+    def read(self, address: str, understand: Callable[[Answer], Understood], attempts: int = ATTEMPTS) -> Understood:
+        """What an answer to a request holds.
 
         Args:
             address: http or https.
-            complaint: What is wrong with an answer of status 200; empty when it is what was asked for. It is asked for again.
+            understand: Takes an answer of status 200; raises RasterError when it is not what was asked for, so that it is asked
+                for again.
             attempts: How often to ask at most.
 
         Raises:
@@ -129,19 +137,19 @@ class Fetcher:
         """
         reason, answer, pause = "", None, 0.0
         for attempt in range(attempts):
-            self.retries += attempt > 0
             self._wait(pause)
             self._take_turn()
             try:
                 answer = followed(self.transport, address)
-                is_found = answer.status == FOUND
-                reason = complaint(answer) if is_found else tr("status {status}", status=answer.status)
-                if not reason:
-                    return answer
-                if not is_found and answer.status not in BUSY:
+                if answer.status == FOUND:
+                    return understand(answer)
+                reason = tr("status {status}", status=answer.status)
+                if answer.status not in BUSY:
                     break
             except UnreachableError as error:
                 reason, answer = str(error), None
+            except RasterError as error:
+                reason = str(error)
             pause = _asked_pause(answer) or min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.SystemRandom().uniform(0.5, 1.5)
         shown = without_credentials(address)
         raise RefusedError(
@@ -165,7 +173,7 @@ class Fetcher:
 
     def _wait(self, seconds: float) -> None:
         if self._stopped.wait(max(seconds, 0.0)):
-            raise Cancelled(tr("The run was cancelled. No output was written."))
+            raise canceled()
 
 
 def followed(transport: Transport, address: str, headers: Mapping[str, str] | None = None, sink: Sink | None = None) -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -24,18 +23,6 @@ SHOWN = 200
 _numbers = itertools.count()
 
 
-def complaint_about(answer: Answer, width: int, height: int) -> str:
-    """Why an answer holds no picture of this size; empty when it does."""
-    if answer.body[:1] in (b"<", b"{") or answer.kind.startswith(("text/", "application/json", "application/xml")):
-        words = " ".join(answer.body[: 4 * SHOWN].decode("utf-8", "replace").split())[:SHOWN]
-        return tr("it sends words instead of a picture: {words}", words=words)
-    try:
-        decoded(answer.body, size=(width, height))
-    except RasterError as error:
-        return str(error)
-    return ""
-
-
 def colored(tile: Tile, bands: tuple[int, ...]) -> Tile:
     """Those of red, green and blue (uint8) of a picture that are wanted, also of a grey one."""
     pixels = tile.pixels
@@ -44,20 +31,23 @@ def colored(tile: Tile, bands: tuple[int, ...]) -> Tile:
     return Tile(pixels[list(bands)].astype(np.uint8, copy=False), tile.valid)
 
 
-def decoded(body: bytes, nodata: float | None = None, size: tuple[int, int] | None = None, is_picture: bool = True) -> Tile:
+def decoded(answer: Answer, nodata: float | None = None, size: tuple[int, int] | None = None, is_picture: bool = True) -> Tile:
     """All bands of a picture but alpha, which tells what is valid, as NoData and NaN do.
 
     Args:
-        body: As it came.
+        answer: As it came.
         nodata: Value of pixels without a value.
         size: Width and height that it must have; None for any up to LARGEST.
         is_picture: Whether a palette stands for colours.
 
     Raises:
-        RasterError: It is damaged, or no picture.
+        RasterError: It is damaged, no picture, or one of another size.
     """
+    if answer.body[:1] in (b"<", b"{") or answer.kind.startswith(("text/", "application/json", "application/xml")):
+        words = " ".join(answer.body[: 4 * SHOWN].decode("utf-8", "replace").split())[:SHOWN]
+        raise RasterError(tr("it sends words instead of a picture: {words}", words=words))
     name = f"/vsimem/dlpk_answer_{next(_numbers)}"
-    gdal.FileFromMemBuffer(name, body)
+    gdal.FileFromMemBuffer(name, answer.body)
     try:
         return _read(name, nodata, size, is_picture)
     except (RuntimeError, ValueError, AttributeError, TypeError) as error:
@@ -89,8 +79,6 @@ def _read(name: str, nodata: float | None, size: tuple[int, int] | None, is_pict
         raise RasterError(tr("it sends a picture that is damaged: {error}", error=gdal.GetLastErrorMsg()))
     pixels = np.stack(kept)
     _mark_invalid(pixels, valid, nodata)
-    with suppress(AttributeError):
-        del opened, bands
     return Tile(pixels, valid)
 
 

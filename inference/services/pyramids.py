@@ -13,7 +13,7 @@ from ..reprojection import reference_of
 from ..secrets import without_credentials
 from ..translation import tr
 from .fetching import Answer
-from .images import colored, complaint_about, decoded
+from .images import colored, decoded
 from .tiles import Tile
 
 HALF_EQUATOR = 20037508.342789244
@@ -142,13 +142,9 @@ class PyramidLayer:
         """See TileLayer."""
         return self.pyramid.address(self.level.name, column, row)
 
-    def complaint(self, answer: Answer) -> str:
-        """See TileLayer."""
-        return complaint_about(answer, *self.tile_size)
-
     def decoded(self, answer: Answer, bands: tuple[int, ...]) -> Tile:
         """See TileLayer."""
-        return colored(decoded(answer.body, size=self.tile_size), bands)
+        return colored(decoded(answer, size=self.tile_size), bands)
 
 
 def web_mercator_levels(tile: int = USUAL_SIDE, first: int = 0, last: int = LAST_LEVEL) -> list[Level]:

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import Cancelled, InferenceError, RasterError
+from ..errors import InferenceError, RasterError
+from ..feedback import canceled
 from ..grid import Grid, Window
 from ..rasters.source import Gap, RasterSource, Validity, ValueRange
 from ..translation import tr
-from .fetching import FORBIDDEN, IN_FLIGHT, Answer, Fetcher, RefusedError
+from .fetching import IN_FLIGHT, Answer, Fetcher, RefusedError
 
 KEPT_BYTES = 96 << 20
 """Of tiles that are kept, at most."""
@@ -60,11 +61,12 @@ class TileLayer(Protocol):
     def address(self, column: int, row: int, bands: tuple[int, ...]) -> str:
         """Where a tile with these bands is, or with more."""
 
-    def complaint(self, answer: Answer) -> str:
-        """What is wrong with an answer; empty when it holds a tile."""
-
     def decoded(self, answer: Answer, bands: tuple[int, ...]) -> Tile:
-        """The tile in an answer without complaint: these bands in this order."""
+        """The tile in an answer: these bands in this order.
+
+        Raises:
+            RasterError: The answer holds something else.
+        """
 
     @property
     def identity(self) -> str:
@@ -78,12 +80,11 @@ class _Shelf:
     layer: TileLayer
     fetcher: Fetcher
     pool: ThreadPoolExecutor
-    tiles: OrderedDict[_Place, Future[Tile | None]] = field(default_factory=OrderedDict)
+    tiles: OrderedDict[_Place, Future[Tile]] = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    reasons: dict[_Place, str] = field(default_factory=dict)
 
-    def ask(self, place: _Place) -> Future[Tile | None]:
-        """A tile that comes; None when there is none."""
+    def ask(self, place: _Place) -> Future[Tile]:
+        """A tile that comes; RefusedError when there is none."""
         with self.lock:
             coming = self.tiles.get(place)
             if coming is None:
@@ -95,14 +96,8 @@ class _Shelf:
             self.tiles.move_to_end(place)
             return coming
 
-    def _fetch(self, place: _Place) -> Tile | None:
-        try:
-            return self.layer.decoded(self.fetcher.get(self.layer.address(*place), self.layer.complaint), place[2])
-        except RefusedError as error:
-            if error.status in FORBIDDEN:
-                raise
-            self.reasons[place] = str(error)
-            return None
+    def _fetch(self, place: _Place) -> Tile:
+        return self.fetcher.read(self.layer.address(*place), lambda answer: self.layer.decoded(answer, place[2]))
 
 
 class TiledRaster:
@@ -170,7 +165,6 @@ class TiledRaster:
         """See RasterSource; tiles that the server has not are a gap.
 
         Raises:
-            RasterError: The server refuses altogether.
             Cancelled: The raster was closed.
         """
         out[...] = 0
@@ -187,9 +181,9 @@ class TiledRaster:
             part = covered.intersection(inside)
             if part is None:
                 continue
-            if tile is None:
+            if isinstance(tile, RefusedError):
                 missing.append(part)
-                reason = reason or self._shelf.reasons.get(place, "")
+                reason = reason or str(tile)
             else:
                 _paste(tile, part, covered, window, out, mask)
         if missing:
@@ -223,15 +217,15 @@ class TiledRaster:
         return Window(left + place[0] * width, top + place[1] * height, width, height)
 
 
-def _result(future: Future[Tile | None]) -> Tile | None:
-    """A tile; an error of the future is raised anew, as it would keep the blocks that it went past."""
+def _result(future: Future[Tile]) -> Tile | RefusedError:
+    """A tile, or why there is none. Another error is raised anew: the future's own keeps the blocks it passed."""
     wait([future])
     if future.cancelled():
-        raise Cancelled(tr("The run was cancelled. No output was written."))
+        raise canceled()
     error = future.exception()
-    if isinstance(error, InferenceError):
+    if isinstance(error, InferenceError) and not isinstance(error, RefusedError):
         raise type(error)(str(error))
-    return future.result()
+    return error if isinstance(error, RefusedError) else future.result()
 
 
 def _paste(tile: Tile, part: Window, covered: Window, window: Window, out: NDArray[Any], mask: NDArray[Any]) -> None:

@@ -314,6 +314,24 @@ def test_file_on_a_server_with_a_password(image, extent, reference, authenticati
             search(address, extent, AUTHCFG=authentication("EsriToken", token="abcdefgh"))  # pragma: allowlist secret
 
 
+def test_password_is_for_one_server(image, extent, authentication):  # noqa: F811
+    """Files of two servers: nothing is asked of either, so that nobody learns what is meant for the other."""
+    authcfg = authentication("Basic", username="me", password="pw")  # pragma: allowlist secret
+    with FileServer(image.parent) as one, FileServer(image.parent) as other:
+        addresses = [f"{server.url}/image.tif" for server in (one, other)]
+        for mode in ("PROCESS_AS_MOSAICKED_IMAGE", "PROCESS_ITEMS_SEPARATELY"):
+            with pytest.raises(QgsProcessingException, match="files on several servers"):
+                search(addresses, extent, AUTHCFG=authcfg, PROCESSING_MODE=mode)
+        assert one.requests == other.requests == []
+        (image.parent / "both.vrt").unlink(missing_ok=True)
+        gdal.BuildVRT(str(image.parent / "both.vrt"), [f"/vsicurl/{address}" for address in addresses]).FlushCache()
+        one.forget()
+        other.forget()
+        with pytest.raises(QgsProcessingException, match="files on several servers"):
+            search(f"{one.url}/both.vrt", extent, AUTHCFG=authcfg)
+        assert not any("authorization" in request.headers for request in other.requests)
+
+
 def test_sixteen_bits_through_an_image_service(tmp_path):
     """Pixels arrive as they are, with NoData: an oracle that reads their values finds its objects."""
     from rasters import draw, write_raster
