@@ -12,11 +12,11 @@ from ..inference.plan import InferencePlan
 from ..inference.translation import tr
 
 if TYPE_CHECKING:
-    from ..inference.run import InferenceResult
+    from ..inference.run import Result
 
 LEAST_SHAPELY = 2
 
-RunPlan = Callable[[InferencePlan, Feedback], AbstractContextManager["InferenceResult"]]
+RunPlan = Callable[[InferencePlan, Feedback], AbstractContextManager["Result"]]
 
 
 def load_engine() -> RunPlan:

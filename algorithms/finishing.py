@@ -26,6 +26,7 @@ class Finishing:
         definition: The model definition, for classes and their colours.
         provenance: For the metadata.
         confidence: The field with the confidence.
+        label: The field with the class; None for the one that is usual.
         occurring: What the features hold, for the style.
         keep_look: Whether the layer was there before and keeps its own style and metadata.
         default_name: The name that Processing gives to the layer unless somebody chose one.
@@ -34,6 +35,7 @@ class Finishing:
     definition: ModelDefinition
     provenance: Provenance
     confidence: str
+    label: str | None
     occurring: Occurring
     keep_look: bool
     default_name: str
@@ -48,7 +50,7 @@ class Finishing:
         if not isinstance(layer, QgsVectorLayer) or self.keep_look:
             return
         if layer.isSpatial():
-            apply_style(layer, self.definition.classes, self.occurring, self.confidence)
+            apply_style(layer, self.definition.classes, self.occurring, self.confidence, self.label)
         apply_metadata(layer, self.provenance)
         if layer.dataProvider().storageType() == "GPKG":
             self._save(layer, feedback)

@@ -42,12 +42,12 @@ def opened(rasters: RasterInput, wish: Wish, area: Area, stack: ExitStack) -> tu
     if outside:
         wish.feedback.info(tr("Rasters: {count} lie outside the extent or mask and are left out", count=len(outside)))
     without = next((item.source.name for item in items if not item.source.grid.crs), None)
-    if without is not None and items[0].source.grid.crs:
+    if without is not None and items[0].source.grid.crs and not wish.mixes:
         raise RasterError(
             tr("{name} has no CRS, but the first raster has one. Give it one, or search it by itself.", name=without)
         )
-    if without is not None:
-        wish.feedback.warning(tr("The raster has no CRS, so the detections have none either."))
+    if without is not None and not wish.mixes:
+        wish.feedback.warning(tr("The raster has no CRS, so the output has none either."))
     return tuple(items)
 
 

@@ -8,7 +8,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,15 @@ from qgis.PyQt.QtCore import QByteArray, QDateTime, QMetaType, Qt
 from ..inference.classes import class_field
 from ..inference.fields import Field, find_name
 from ..inference.translation import tr
+from .rasters.raster_input import crs_of
 from .staging.destination import Destination
+from .staging.staged_sink import Layout
 from .style import Occurring
 
 if TYPE_CHECKING:
     from ..inference.detections import Detections
+    from ..inference.plan import InferencePlan
+    from .task import InferenceTask
 
 WKB_TYPES = {
     1: Qgis.WkbType.Point,
@@ -70,6 +74,34 @@ def fields_for(destination: object, fields: Iterable[Field]) -> tuple[Field, ...
     return tuple(replace(field, kind="text") if is_shapefile and field.kind == "binary" else field for field in fields)
 
 
+@dataclass(frozen=True)
+class Output:
+    """A layer that is to be written.
+
+    Attributes:
+        layout: Of the layer.
+        write: Writes all features; what occurs, and how many there are.
+        confidence: The field with the confidence.
+        label: The field with the class; None for the one that is usual.
+    """
+
+    layout: Layout
+    write: Callable[[QgsFeatureSink], tuple[Occurring, int]]
+    confidence: str
+    label: str | None = None
+
+
+def detections_output(parameters: dict[str, Any], plan: InferencePlan, task: InferenceTask, confidence: str) -> Output:
+    """The layer of what a detector has found."""
+    result = task.result
+    held = fields_for(parameters.get("OUTPUT"), result.fields)
+
+    def write_all(sink: QgsFeatureSink) -> tuple[Occurring, int]:
+        return write(sink, held, result.detections(), confidence, task.stop_writing_if_canceled), result.count
+
+    return Output(Layout(qgis_fields(held), WKB_TYPES[result.geometry_type], crs_of(plan.crs)), write_all, confidence)
+
+
 def write(
     sink: QgsFeatureSink,
     fields: tuple[Field, ...],
@@ -88,7 +120,7 @@ def write(
     """
     from shapely import to_wkb
 
-    converters = [(field.name, _CONVERTERS[field.kind]) for field in fields]
+    converters = [(field.name, converter(field)) for field in fields]
     layout, occurring, names = qgis_fields(fields), Occurring(), [field.name for field in fields]
     wanted = (class_field(names), find_name(names, confidence))
     places = [None if name is None else names.index(name) for name in wanted]
@@ -123,6 +155,11 @@ def why_not_writable(destination: object) -> str:
     if os.path.isdir(path) or (os.path.exists(path) and not os.access(path, os.W_OK)):
         return tr("The output file {path} cannot be written.", path=path)
     return ""
+
+
+def converter(field: Field) -> Callable[[Any], Any]:
+    """What turns a value of JSON into one that a field can hold."""
+    return _CONVERTERS[field.kind]
 
 
 def _number(value: Any) -> float | None:  # noqa: ANN401 - any value of JSON

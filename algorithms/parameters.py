@@ -88,6 +88,27 @@ def classes(name: str, model: str) -> QgsProcessingParameterDefinition:
     return advanced(parameter)
 
 
+def features(name: str) -> QgsProcessingParameterDefinition:
+    """What is classified."""
+    types = [int(Qgis.ProcessingSourceType.VectorAnyGeometry)]
+    parameter = QgsProcessingParameterFeatureSource(name, tr("Input features"), types, optional=True)
+    parameter.setHelp(
+        tr("The points, lines or polygons to classify, in any CRS: each becomes an object of its own. Left empty, each image "
+           "is one object.")
+    )  # fmt: skip
+    return parameter
+
+
+def class_label_field(name: str, default: str) -> QgsProcessingParameterDefinition:
+    """Where the label goes."""
+    parameter = QgsProcessingParameterString(name, tr("Class label field"), default, optional=True)
+    parameter.setHelp(
+        tr("The new field for the class label. Where the features have a field of this name, the new one gets a number behind "
+           "its name.")
+    )  # fmt: skip
+    return parameter
+
+
 def suppression(name: str) -> QgsProcessingParameterDefinition:
     """Whether duplicates are removed."""
     parameter = QgsProcessingParameterBoolean(name, tr("Non Maximum Suppression"), False)

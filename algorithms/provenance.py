@@ -17,7 +17,7 @@ from ..inference.translation import tr
 from .rasters.raster_input import crs_of
 
 if TYPE_CHECKING:
-    from ..inference.run import InferenceResult
+    from ..inference.run import Result
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Provenance:
         ]  # fmt: skip
 
 
-def provenance_of(plan: InferencePlan, result: InferenceResult, raster: str) -> Provenance:
+def provenance_of(plan: InferencePlan, result: Result, raster: str) -> Provenance:
     """Where the result of a run comes from."""
     sides = [f"{side:.6g}" for side in plan.items[0].source.grid.affine.cell_size]
     crs = crs_of(plan.crs)

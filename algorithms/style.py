@@ -59,7 +59,9 @@ class Occurring:
             self.high = confidence if self.high is None else max(self.high, confidence)
 
 
-def apply_style(layer: QgsVectorLayer, classes: Sequence[ModelClass], occurring: Occurring, confidence: str) -> None:
+def apply_style(
+    layer: QgsVectorLayer, classes: Sequence[ModelClass], occurring: Occurring, confidence: str, label: str | None = None
+) -> None:
     """Give a layer of detections its renderer, map tips and display name.
 
     Args:
@@ -67,9 +69,11 @@ def apply_style(layer: QgsVectorLayer, classes: Sequence[ModelClass], occurring:
         classes: Of the model definition, for colours and order.
         occurring: What the features hold.
         confidence: The field that makes a feature faint, where the layer has it.
+        label: The field with the class; None for the one that is usual.
     """
     names = layer.fields().names()
-    class_name, confidence_name = class_field(names), find_name(names, confidence)
+    class_name = class_field(names) if label is None else find_name(names, label)
+    confidence_name = find_name(names, confidence)
     layer.setRenderer(_renderer(layer, class_name, classes, occurring, _opacity(occurring, confidence_name)))
     parts = [] if class_name is None else [QgsExpression.quotedColumnRef(class_name)]
     if confidence_name is not None:

@@ -17,7 +17,7 @@ from ..inference.translation import tr
 from .engine import load_engine
 
 if TYPE_CHECKING:
-    from ..inference.run import InferenceResult
+    from ..inference.run import Result
 
 
 class InferenceTask(QgsTask):
@@ -31,7 +31,7 @@ class InferenceTask(QgsTask):
 
     def __init__(self, plan: InferencePlan, feedback: QgsProcessingFeedback) -> None:
         super().__init__(tr("Deep learning inference"), QgsTask.Flag.CanCancel)
-        self.result: InferenceResult | None = None
+        self.result: Result | None = None
         self.error: Exception | None = None
         self._plan = plan
         self._stack = ExitStack()

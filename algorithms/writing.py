@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qgis.core import QgsProcessingAlgorithm, QgsProcessingContext, QgsProcessingException
+from qgis.core import QgsProcessingAlgorithm, QgsProcessingContext
 
 from ..inference.plan import InferencePlan
-from ..inference.translation import tr
 from .finishing import Finishing
-from .output import WKB_TYPES, fields_for, qgis_fields, write
+from .output import Output
 from .provenance import provenance_of
-from .rasters.raster_input import crs_of
 from .staging.destination import Destination
-from .staging.staged_sink import Layout, staged_sink
+from .staging.staged_sink import staged_sink
 from .task import InferenceTask
+
+if TYPE_CHECKING:
+    from .package_algorithm import Call
 
 
 def written(
-    algorithm: QgsProcessingAlgorithm,
-    parameters: dict[str, Any],
-    context: QgsProcessingContext,
-    plan: InferencePlan,
-    task: InferenceTask,
-    raster: str,
-    confidence: str,
+    algorithm: QgsProcessingAlgorithm, call: Call, plan: InferencePlan, task: InferenceTask, raster: str, output: Output
 ) -> tuple[Finishing, dict[str, Any]]:
-    """Write what stays into OUTPUT, and REPORT if it is wanted; what was there before is replaced when all is there.
+    """Write a layer into OUTPUT, and REPORT if it is wanted; what was there before is replaced when all is there.
 
     Args:
         algorithm: With the parameters OUTPUT and REPORT.
-        parameters: Its values.
-        context: Of Processing.
+        call: Its values.
         plan: The run.
         task: The run, when it has ended.
         raster: Where the pixels came from.
-        confidence: The field with the confidence.
+        output: The layer.
 
     Returns:
         What is left to do in the main thread, and the results of the algorithm.
@@ -43,29 +37,25 @@ def written(
     Raises:
         QgsProcessingException: The output cannot be written.
     """
-    result = task.result
-    if result is None:
-        raise QgsProcessingException(tr("The run ended without a result."))
-    held = fields_for(parameters.get("OUTPUT"), result.fields)
-    fields = qgis_fields(held)
+    parameters, context = call.parameters, call.context
     # Without this, attributes arrive as NULL when results are appended to an existing layer.
     expressions = context.expressionContext()
-    expressions.setFields(fields)
+    expressions.setFields(output.layout.fields)
     context.setExpressionContext(expressions)
-    layout = Layout(fields, WKB_TYPES[result.geometry_type], crs_of(plan.crs))
-    with staged_sink(algorithm, parameters, "OUTPUT", context, layout) as staged:
-        occurring = write(staged.sink, held, result.detections(), confidence, task.stop_writing_if_canceled)
+    with staged_sink(algorithm, parameters, "OUTPUT", context, output.layout) as staged:
+        occurring, count = output.write(staged.sink)
         finishing = Finishing(
             plan.package.definition,
-            provenance_of(plan, result, raster),
-            confidence,
+            provenance_of(plan, task.result, raster),
+            output.confidence,
+            output.label,
             occurring,
             Destination.of(parameters.get("OUTPUT")).appends,
             algorithm.parameterDefinition("OUTPUT").description(),
         )
         report = _report(algorithm, parameters, context, plan, task, finishing)
         # Nothing may come between these two: a run that is cut there is written once more, and appends twice.
-        destination = staged.publish(result.count)
+        destination = staged.publish(count)
         task.settle()
     return finishing, {"OUTPUT": destination, **report}
 

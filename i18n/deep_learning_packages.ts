@@ -9,6 +9,24 @@
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/area.py"/><source>EXTENT or MASK cannot be brought into the CRS of the raster ({crs}): {error}</source>
 <translation type="unfinished"/></message>
+<message><location filename="../algorithms/classify_objects.py"/><source>Classify objects using deep learning</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/classify_objects.py"/><source>Runs a deep learning package (.dlpk) on the pixels around each feature and gives the feature a class label.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/classify_objects.py"/><source>Runs a trained model from an ArcGIS deep learning package (.dlpk, .emd or an unpacked folder) on the pixels around each feature, and gives a copy of the features with a class label and its confidence.
+
+The features may be points, lines or polygons in any CRS; all their attributes stay. The output has the same features in the same order: one that lies off the raster has no label (NULL), and the log says how many.
+
+Without features, each image is one object: the output has the outline of each image, or is a table where the images have no georeference.
+
+Each model has arguments of its own, written as name value;name value, for example batch_size 16, or as JSON; dlpk:inspectpackage lists those of a package.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/classify_objects.py"/><source>Classified objects</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/classify_objects.py"/><source>The features with their attributes, the label, its confidence, and what else the model says.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/classify_objects.py"/><source>dlpk,emd,arcgis,object classification,deep learning,neural network,inference,torch,gpu,ai</source>
+<translation type="unfinished"/></message>
 <message><location filename="../algorithms/consent.py"/><source>The package runs without a sandbox, with all your rights, as {reason}. Run only packages that you trust.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/consent.py"/><source>There is no sandbox to contain the package, as {reason}, so it runs only if you trust it. Look at it with: qgis_process run dlpk:inspectpackage --MODEL={path} --RUN_CODE=false - and if you trust who made it, run the same with --TRUST=true.</source>
@@ -31,8 +49,6 @@ Each model has arguments of its own. They are written as name value;name value, 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/detect_objects.py"/><source>dlpk,emd,arcgis,object detection,deep learning,neural network,inference,torch,gpu,ai</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/detect_objects.py"/><source>The value {value} of {name} ({id}) cannot be used.</source>
-<translation type="unfinished"/></message>
 <message><location filename="../algorithms/engine.py"/><source>The Python library shapely 2 is needed in QGIS's own Python, which has {found}. Install it there, or start QGIS with PYTHONPATH set to a FOLDER: python3 -m pip install --target FOLDER --no-deps "shapely==2.0.*"</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/engine.py"/><source>version {version}</source>
@@ -46,6 +62,14 @@ Each model has arguments of its own. They are written as name value;name value, 
 <message><location filename="../algorithms/failure.py"/><source>0 or more</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/failure.py"/><source>The {label} ({name}) must be a number, {allowed}, but {value} was given.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/features.py"/><source>FEATURES: the feature layer {address} cannot be read: {error}. Check the address, and AUTHCFG where it needs a password.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/features.py"/><source>FEATURES cannot be read. Choose a vector layer of the project, a file or a table.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/features.py"/><source>FEATURES ({name}) is a table without geometry, so nobody can tell where its features lie. Choose a layer of points, lines or polygons, or leave it empty to classify each image as a whole.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/features.py"/><source>no reason is given</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/finishing.py"/><source>Classes of the model {name}</source>
 <translation type="unfinished"/></message>
@@ -117,7 +141,11 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/items.py"/><source>{name} has no CRS, but the first raster has one. Give it one, or search it by itself.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/items.py"/><source>The raster has no CRS, so the detections have none either.</source>
+<message><location filename="../algorithms/items.py"/><source>The raster has no CRS, so the output has none either.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/labelled.py"/><source>The features have a field {name} already, so the new one is named {other}.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/labelled.py"/><source>A feature cannot be written: {error}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/model_input.py"/><source>The deep learning package {path} does not exist. Choose a .dlpk file, an .emd file, a folder, or the address of a package or of a portal's item.</source>
 <translation type="unfinished"/></message>
@@ -139,6 +167,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/output.py"/><source>A detection cannot be written: {error}</source>
 <translation type="unfinished"/></message>
+<message><location filename="../algorithms/package_algorithm.py"/><source>The value {value} of {name} ({id}) cannot be used.</source>
+<translation type="unfinished"/></message>
 <message><location filename="../algorithms/parameters.py"/><source>Deep learning packages (*.dlpk *.emd);;All files (*)</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/parameters.py"/><source>A page with the numbers of objects, their confidence, a map, the most and the least certain ones as pictures, and where the time went. It is shown in the Results Viewer.</source>
@@ -158,6 +188,14 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../algorithms/parameters.py"/><source>Classes of interest</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/parameters.py"/><source>Only objects of these classes are kept, before duplicates are removed. Names as in the model definition, with semicolons between them, for example: Car;Bus. Empty: all classes.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/parameters.py"/><source>Input features</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/parameters.py"/><source>The points, lines or polygons to classify, in any CRS: each becomes an object of its own. Left empty, each image is one object.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/parameters.py"/><source>Class label field</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/parameters.py"/><source>The new field for the class label. Where the features have a field of this name, the new one gets a number behind its name.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/parameters.py"/><source>Non Maximum Suppression</source>
 <translation type="unfinished"/></message>
@@ -309,8 +347,6 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/staging/appending.py"/><source>The detections cannot be added to the layer, which is as it was: {error}</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/staging/appending.py"/><source>no reason is given</source>
-<translation type="unfinished"/></message>
 <message><location filename="../algorithms/staging/staged_sink.py"/><source>The detections cannot be written: {error} What was there before is as it was; run again to write them, without searching again.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/staging/staged_sink.py"/><source>{found} of {count} features are in the file. Is the disk full?</source>
@@ -323,7 +359,7 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/task.py"/><source>The run was cancelled while its output was written, so there is none. What was found is kept: run it again with the same inputs to write it.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/writing.py"/><source>The run ended without a result.</source>
+<message><location filename="../algorithms/whole_images.py"/><source>{count} images have no georeference or CRS that fits, so their rows have no geometry.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/agreement.py"/><source>Package: {name} ({source}), sha256 {hash}</source>
 <translation type="unfinished"/></message>
@@ -393,6 +429,32 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/classes.py"/><source>CLASSES names {unknown}, but the classes of the model are: {known}. Choose among these, or leave it empty.</source>
 <translation type="unfinished"/></message>
+<message><location filename="../inference/classification/classifying.py"/><source>Features: {count}, of which {labels} have a label now</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/classification/classifying.py"/><source>chips</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/classification/classifying.py"/><source>they lie outside of the raster or of what is looked at, or have no geometry</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/classification/classifying.py"/><source>there are no valid pixels around them</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/classification/classifying.py"/><source>the function's answer about their batch could not be used ({batches} batches): {reason}</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/classification/classifying.py"/><source>their pixels could not be had</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/classification/classifying.py"/><source>{count} features have no label, as {reason}.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/classification/features.py"/><source>The features cannot be kept on the disk of {folder} while they are classified: {error}. Make room, or choose another cache folder with the environment variable {variable}.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/classification/label_tally.py"/><source>At one of {count} features near {x:.8g}, {y:.8g}</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/classification/label_tally.py"/><source>features</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/classification/label_tally.py"/><source>The inference process answered {found} chips of {count}.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/classification/label_tally.py"/><source>The inference process answered something that is no answer about chips.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/classification/labels.py"/><source>the function answered {found} features for {count} chips, so nobody can tell which is which</source>
+<translation type="unfinished"/></message>
 <message><location filename="../inference/configuration.py"/><source>it must be at least 0 and less than half of the model's input of {side} pixels</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/configuration.py"/><source>The value {value} of {name} cannot be used: {why}.</source>
@@ -433,6 +495,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/definition.py"/><source>{path}, line {line}, column {column}: not valid JSON ({error}).</source>
 <translation type="unfinished"/></message>
+<message><location filename="../inference/detecting.py"/><source>{count} detections overlap a better one of a neighbouring block by more than half, so they are probably the same objects found twice. Switch Non Maximum Suppression (NMS) on to remove them.</source>
+<translation type="unfinished"/></message>
 <message><location filename="../inference/digests.py"/><source>{path} is a link to another folder, which the package's hash cannot stand for. Put a copy in its place.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/environment.py"/><source>{name}, because {reason}</source>
@@ -453,7 +517,7 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/feedback.py"/><source>The run was cancelled. No output was written.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../inference/gaps.py"/><source>{share:.3g} % of the pixels could not be had, in {blocks} block(s), at {places}: {reason}</source>
+<message><location filename="../inference/gaps.py"/><source>{share:.3g} % of the {unit} could not be had, in {blocks} block(s), at {places}: {reason}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/gaps.py"/><source>{text} Run it again when the source is complete, or allow gaps with MAX_MISSING (now {allowed:g} %).</source>
 <translation type="unfinished"/></message>
@@ -531,6 +595,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/interpreter.py"/><source>it says nothing</source>
 <translation type="unfinished"/></message>
+<message><location filename="../inference/item_reader.py"/><source>The raster {name} was changed while it was read. Run again when it is complete.</source>
+<translation type="unfinished"/></message>
 <message><location filename="../inference/journal.py"/><source>The journal of the run cannot be read: {error}. Run it again with RESTART to begin anew.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/journal.py"/><source>The journal of the run cannot be written: {error}. Make room, or choose another cache folder with the environment variable {variable}.</source>
@@ -543,7 +609,7 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/journals.py"/><source>This run is going on at the moment. Wait for its end, or cancel it.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../inference/lanes.py"/><source>At the block at column {column}, row {row}: {error}</source>
+<message><location filename="../inference/lanes.py"/><source>{where}: {error}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/lanes.py"/><source>{error} It is started again, and its blocks are repeated.</source>
 <translation type="unfinished"/></message>
@@ -570,6 +636,14 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../inference/pipeline.py"/><source>{missing} pixels were not searched, which must not happen. Run it again with RESTART, and please report it.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/pipeline.py"/><source>The inference process answered without having been asked.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/purpose.py"/><source>detects objects in a raster</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/purpose.py"/><source>classifies objects that are there already</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/purpose.py"/><source>The model {name} ({kind}) {does}. Run it with {other} instead.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/purpose.py"/><source>The model is of the type {kind}, which is not known to work here. If it fails, this is the reason.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/raster_function.py"/><source>getGeometryType() answered {value}; 1 (point), 2 (multipoint), 3 (polyline) or 4 (polygon) is allowed.</source>
 <translation type="unfinished"/></message>
@@ -623,8 +697,6 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/rasters/stac.py"/><source>{path} cannot be read as STAC: {error}.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../inference/readers.py"/><source>The raster {name} was changed while it was read. Run again when it is complete.</source>
-<translation type="unfinished"/></message>
 <message><location filename="../inference/readers.py"/><source>The raster cannot be read in the background: {error}.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/reprojection.py"/><source>The CRS {crs} is unknown: {error}.</source>
@@ -641,13 +713,11 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/resuming.py"/><source>An earlier run has finished {done} blocks, but the package answers other sizes, bands or values now, so the run starts anew.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../inference/resuming.py"/><source>Going on with an earlier run: {done} of {total} blocks are finished, with {count} detections. RESTART would begin anew.</source>
+<message><location filename="../inference/resuming.py"/><source>Going on with an earlier run: {done} of {total} blocks are finished, with {count} detections or labels. RESTART would begin anew.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/resuming.py"/><source>The earlier run went on with batch_size {batch}, which the package does not take any more. Run it again with RESTART to begin anew.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/resuming.py"/><source>The earlier blocks were searched on {before}, the others are on {now}; their results may differ slightly.</source>
-<translation type="unfinished"/></message>
-<message><location filename="../inference/run.py"/><source>{count} detections overlap a better one of a neighbouring block by more than half, so they are probably the same objects found twice. Switch Non Maximum Suppression (NMS) on to remove them.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>Loading the package</source>
 <translation type="unfinished"/></message>
@@ -659,9 +729,15 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>Looking for duplicates</source>
 <translation type="unfinished"/></message>
-<message><location filename="../inference/run_log.py"/><source>Blocks: {count} of {width} × {height} pixels with a padding of {padding}, cell size {x:.6g} × {y:.6g}</source>
-<translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>Bands: {bands} of {count}, {dtype}</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/run_log.py"/><source>exactly</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/run_log.py"/><source>at most</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/run_log.py"/><source>, black around the feature</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/run_log.py"/><source>Chips: {count} of {size} {width} × {height} pixels with a padding of {padding}{black}, cell size {x:.6g} × {y:.6g}, {batch} at a time</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>Blocks: {blocks} processed, {skipped} skipped as they hold no data</source>
 <translation type="unfinished"/></message>
@@ -675,13 +751,17 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>Detections: {count}, {after}{outside}{others}</source>
 <translation type="unfinished"/></message>
-<message><location filename="../inference/run_log.py"/><source>Speed: {rate:.2f} megapixels per second; {seconds:.1f} s in all, {worker:.1f} s waited for the worker, {reader:.1f} s for the reader</source>
+<message><location filename="../inference/run_log.py"/><source>megapixels</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/run_log.py"/><source>Speed: {rate:.2f} {unit} per second; {seconds:.1f} s in all, {worker:.1f} s waited for the worker, {reader:.1f} s for the reader</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>Pixels are scaled to the model's range from: {ranges}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>Rasters: {count}, each searched by itself; the lines above are about the first</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>Inference processes: {count}</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/run_log.py"/><source>Blocks: {count} of {width} × {height} pixels with a padding of {padding}, cell size {x:.6g} × {y:.6g}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>{number} features of the model were {reason}.</source>
 <translation type="unfinished"/></message>
@@ -784,6 +864,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../inference/suitability.py"/><source>{size:.3g} cm</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/suitability.py"/><source>{size:.3g} m</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/tally.py"/><source>At the block at column {column}, row {row}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/watchdog.py"/><source>it ran {count} processes, and {most} are allowed</source>
 <translation type="unfinished"/></message>

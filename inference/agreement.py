@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from . import description
 from .arguments import ModelArgument, scalars
@@ -12,6 +13,7 @@ from .errors import ArgumentValueError, ConfigurationError
 from .feedback import Feedback
 from .fields import find_name
 from .plan import InferencePlan
+from .purpose import check_purpose
 from .raster_function import FunctionAnswers, RasterFunction
 from .secrets import Secrets
 from .translation import tr
@@ -21,8 +23,9 @@ POLYGON = 4
 
 def agree(
     plan: InferencePlan, function: RasterFunction, feedback: Feedback
-) -> tuple[dict[str, str], FunctionAnswers, ClassFilter | None]:
+) -> tuple[dict[str, str], list[ModelArgument], FunctionAnswers]:
     """Load the package in the first worker and agree on the arguments."""
+    check_purpose(plan.package.definition, plan.features is not None, feedback)
     feedback.info(tr("Package: {name} ({source}), sha256 {hash}", name=plan.package.definition.name,
                      source=plan.package.shown, hash=plan.package.sha256))  # fmt: skip
     for problem in plan.package.definition.problems:
@@ -34,7 +37,6 @@ def agree(
     arguments = function.open(plan.values)
     device = function.device
     feedback.info(tr("Device: {name}, because {reason}", name=device.name, reason=device.reason))
-    classes = _class_filter(plan, arguments, feedback)
     values, unknown = scalars(arguments, plan.values)
     if unknown:
         known = ", ".join(argument.name for argument in arguments) or tr("none")
@@ -42,20 +44,29 @@ def agree(
             tr("The model does not know the argument(s) {unknown}; they are handed over all the same. It knows: {known}.",
                unknown=", ".join(unknown), known=known)
         )  # fmt: skip
-    _square_batch(values, feedback)
+    if plan.features is None:
+        _square_batch(values, feedback)
     shown = Secrets(values, plan.secrets).shown(values)
     written = "; ".join(f"{name} {value}" for name, value in shown.items())
     feedback.info(tr("Arguments: {values}", values=written or tr("none")))
+    answers = _configured(plan, function, values)
+    description.remember(plan.package.sha256, description.Description(tuple(arguments), answers.fields, answers.geometry_type))
+    return values, arguments, answers
+
+
+def _configured(plan: InferencePlan, function: RasterFunction, values: dict[str, str]) -> FunctionAnswers:
+    """Hand the values over; a padding that would leave nothing of a detector's block is refused before and after."""
+    if plan.features is not None:
+        return function.configure(values)
     tile_size = values.get("tile_size", "")
     tile = int(tile_size) if tile_size.isdigit() else plan.package.definition.tile_size
     check_padding(values.get("padding"), tile)
     answers = function.configure(values)
     check_padding(str(answers.configuration.padding), tile)
-    description.remember(plan.package.sha256, description.Description(tuple(arguments), answers.fields, answers.geometry_type))
-    return values, answers, classes
+    return answers
 
 
-def _class_filter(plan: InferencePlan, arguments: list[ModelArgument], feedback: Feedback) -> ClassFilter | None:
+def class_filter(plan: InferencePlan, arguments: Sequence[ModelArgument], feedback: Feedback) -> ClassFilter | None:
     """The filter for CLASSES; a function with a prompt names its own classes, so it may give any."""
     if not plan.classes:
         return None

@@ -101,6 +101,11 @@ class Blocks:
     def __len__(self) -> int:
         return sum(map(len, self._grids()))
 
+    @property
+    def pixels(self) -> int:
+        """How many there are to search; a chip counts as one."""
+        return sum(extent.pixels for extent in self.extents)
+
     def __iter__(self) -> Iterator[Block]:
         return itertools.chain.from_iterable(self._grids())
 
@@ -118,7 +123,9 @@ class Blocks:
 
 
 def divides(smaller: Configuration, larger: Configuration) -> bool:
-    """Whether blocks of the larger configuration split exactly into several of the smaller one."""
+    """Whether blocks of the larger configuration split exactly into several of the smaller one; chips always do."""
+    if larger.in_chips:
+        return smaller.crop.batch_size < larger.crop.batch_size
     fewer = smaller.width * smaller.height < larger.width * larger.height
     exact = larger.width % smaller.width == 0 and larger.height % smaller.height == 0
     return fewer and exact and smaller.padding == larger.padding and smaller.bands == larger.bands

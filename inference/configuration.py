@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from .crop import Crop
 from .errors import ConfigurationError
 from .grid import Grid
 from .rasters.bands import band_key
@@ -21,6 +23,8 @@ class Configuration:
         padding: Pixels around the core, on each side.
         bands: Numbers (from 0) or names of the bands in the order wanted; None for all.
         data_range: Values to which pixels are scaled; None to leave them.
+        crop: How chips are cut, for a classifier.
+        in_chips: Whether blocks hold chips: these lie in a row, each is one pixel of it, and `width` of them are a block.
     """
 
     width: int
@@ -28,14 +32,17 @@ class Configuration:
     padding: int
     bands: tuple[int | str, ...] | None = None
     data_range: tuple[float, float] | None = None
+    crop: Crop = field(default_factory=lambda: Crop(1, 1))
+    in_chips: bool = False
 
     @classmethod
-    def from_answer(cls, answer: object, definition: dict[str, Any]) -> Configuration:
+    def from_answer(cls, answer: object, definition: dict[str, Any], scalars: Mapping[str, str]) -> Configuration:
         """Check what the function answered.
 
         Args:
             answer: What getConfiguration returned, as JSON.
             definition: The .emd, for what the answer leaves open.
+            scalars: The values of all arguments, alike.
 
         Raises:
             ConfigurationError: The answer is no dict, or a size, the padding, a band or the range is nonsense.
@@ -49,7 +56,18 @@ class Configuration:
             raise _nonsense("padding", padding, tr("it cannot be negative"))
         width, height = _side(answer, "tx", padding), _side(answer, "ty", padding)
         bands = answer.get("extractBands", definition.get("ExtractBands"))
-        return cls(width, height, padding, _bands(bands), _range(answer.get("dataRange")))
+        told = {**definition, **answer}
+        batch = answer.get("batch_size", definition.get("BatchSize", scalars.get("batch_size", 1)))
+        # Both rules are on where nobody tells (CONTRACT 2).
+        crop = Crop(
+            width, height, padding, _switch(told.get("CropSizeFixed")), _switch(told.get("BlackenAroundFeature")), _batch(batch)
+        )
+        return cls(width, height, padding, _bands(bands), _range(answer.get("dataRange")), crop)
+
+    @property
+    def batch(self) -> int | None:
+        """Chips in one call of the function, at most; None where a call is one block."""
+        return self.crop.batch_size if self.in_chips else None
 
     def band_indices(self, grid: Grid) -> tuple[int, ...]:
         """The bands to read, counted from 0; all but the one that only tells how opaque the others are, unless it is asked for.
@@ -117,6 +135,18 @@ def _side(answer: dict[str, Any], name: str, padding: int) -> int:
         why = tr("a block must have at least one pixel; with a padding of {padding} nothing is left", padding=padding)
         raise _nonsense(name, side, why)
     return side
+
+
+def _switch(value: object) -> bool:
+    """A value that is 0 or 1, also as text or boolean; on where it is none of them."""
+    return str(value).strip().lower() not in ("0", "0.0", "false")
+
+
+def _batch(value: object) -> int:
+    try:
+        return max(int(float(str(value))), 1)
+    except (ValueError, OverflowError):
+        return 1
 
 
 def _bands(value: object) -> tuple[int | str, ...] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,7 +59,7 @@ class FeatureSetDecoder:
             FeatureSetError: It is not JSON or has no list of features.
         """
         parsed: list[tuple[Any, dict[str, Any]]] = []
-        for feature in _features(payload):
+        for feature in features_of(payload):
             geometry = feature.get("geometry") if isinstance(feature, dict) else None
             if not isinstance(geometry, dict):
                 self.problems[tr("without geometry")] += 1
@@ -135,7 +134,7 @@ class FeatureSetDecoder:
             for name, value in attributes.items():
                 if not is_own(name):
                     named = self.fields.get(name.casefold()) or self._learned(name, value)
-                    columns.setdefault(named.name, [None] * len(rows))[place] = _scalar(value)
+                    columns.setdefault(named.name, [None] * len(rows))[place] = scalar(value)
         confidence = np.array([_confidence(value) for value in self._column(columns, self.confidence_field, len(rows))], float)
         return Detections(geometries, confidence, self._classes(columns, len(rows)), columns)
 
@@ -157,7 +156,12 @@ class FeatureSetDecoder:
         return np.array(["" if value is None else str(value) for value in columns[found]], object)
 
 
-def _features(payload: bytes) -> Iterator[Any]:
+def features_of(payload: bytes) -> list[Any]:
+    """The features of a feature set, whatever they are.
+
+    Raises:
+        FeatureSetError: It is not JSON, has no list of features, or is too large for the memory.
+    """
     _refuse_too_much(payload)
     try:
         answer = parse(payload)
@@ -171,10 +175,10 @@ def _features(payload: bytes) -> Iterator[Any]:
         raise FeatureSetError(
             tr("vectorize() must answer a feature set with a list 'features', but answered {found}.", found=found)
         )
-    return iter(features)
+    return features
 
 
-def _scalar(value: object) -> object:
+def scalar(value: object) -> object:
     """A value that a table can hold; lists and objects become their JSON."""
     if not isinstance(value, (list, dict)):
         return value

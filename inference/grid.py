@@ -67,6 +67,16 @@ class Affine:
         rows = (y * self.column_x - x * self.column_y) / determinant
         return np.stack([columns, rows], axis=1)
 
+    def middle_of(self, window: Window) -> NDArray[Any]:
+        """Map coordinates (x, y) of the middle of a window."""
+        middle = np.array([[window.column + window.width / 2, window.row + window.height / 2]])
+        return np.asarray(self.apply(middle)[0])
+
+    def moved(self, columns: float, rows: float) -> Affine:
+        """The affine of a grid that begins so many pixels further right and down."""
+        x, y = self.apply(np.array([[columns, rows]]))[0]
+        return Affine(float(x), self.column_x, self.row_x, float(y), self.column_y, self.row_y)
+
     def scaled(self, x_factor: float, y_factor: float) -> Affine:
         """The affine of pixels that are larger by these factors."""
         return Affine(
@@ -77,6 +87,10 @@ class Affine:
     def cell_size(self) -> tuple[float, float]:
         """Width and height of a pixel on the ground, in units of the CRS."""
         return math.hypot(self.column_x, self.column_y), math.hypot(self.row_x, self.row_y)
+
+
+WITHOUT_GEOREFERENCE = Affine(0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+"""Of rasters that do not tell where they lie: pixels are the units, y up."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +119,20 @@ class Grid:
         """All pixels."""
         return Window(0, 0, self.width, self.height)
 
-    def bounds_of(self, window: Window) -> Bounds:
-        """The map rectangle around the pixels of a window."""
+    @property
+    def has_place(self) -> bool:
+        """Whether it is known where the pixels lie on the ground."""
+        return bool(self.crs) or self.affine != WITHOUT_GEOREFERENCE
+
+    def corners_of(self, window: Window) -> NDArray[Any]:
+        """The corners of a window in map coordinates (4, 2), around it."""
         right, bottom = window.column + window.width, window.row + window.height
         corners = [(window.column, window.row), (right, window.row), (right, bottom), (window.column, bottom)]
-        mapped = self.affine.apply(np.array(corners, float))
+        return self.affine.apply(np.array(corners, float))
+
+    def bounds_of(self, window: Window) -> Bounds:
+        """The map rectangle around the pixels of a window."""
+        mapped = self.corners_of(window)
         return (*mapped.min(axis=0).tolist(), *mapped.max(axis=0).tolist())
 
     def window_of_extent(self, extent: Bounds) -> Window:

@@ -6,6 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .grid import Bounds, Window
 from .rasters.source import RasterSource
 
@@ -26,6 +29,22 @@ class Item:
     extent: Window
     region: Bounds | None = None
     mask: Any = None
+
+    def holds(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Which pixel coordinates (n, 2) lie in the part that is searched (bool)."""
+        extent = self.extent
+        low, high = np.array([extent.column, extent.row]), np.array([extent.width, extent.height])
+        inside = ((pixels >= low) & (pixels < low + high)).all(axis=1)
+        if self.region is not None or self.mask is not None:
+            x, y = self.source.grid.affine.apply(pixels).T
+            if self.region is not None:
+                left, bottom, right, top = self.region
+                inside &= (x >= left) & (x < right) & (y >= bottom) & (y < top)
+            if self.mask is not None:
+                import shapely  # here, as plans are known where it is missing
+
+                inside &= shapely.contains_xy(self.mask, x, y)
+        return np.asarray(inside)
 
     @property
     def facts(self) -> list[Any]:

@@ -16,6 +16,7 @@ import shapely
 
 from . import cache
 from .blocks import Block
+from .classification.labels import Labels
 from .detections import Detections
 from .errors import JournalError
 from .grid import Window
@@ -26,6 +27,7 @@ LEAST_FREE = 256 << 20
 LEAST_FREE_SHARE = 20
 """A run stops before the disk of the journal has less room than this, or than this fraction of a small disk."""
 _INSERT = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_LABEL = "INSERT OR REPLACE INTO labels VALUES (?, ?, ?)"
 _DETECTIONS = (
     "SELECT item, lengths, geometries, confidence, classes, attributes FROM blocks WHERE count > 0 ORDER BY item, row, column"
 )
@@ -84,26 +86,39 @@ class Journal:
         """What was last handed to `add` with a block; empty when there is none."""
         return self.noted(_TALLY) or ""
 
-    def add(self, block: Block, detections: Detections | None, tally: str) -> None:
+    def add(self, block: Block, found: Detections | Labels | None, tally: str) -> None:
         """Write down a finished block in one transaction.
 
         Args:
             block: Where it lies.
-            detections: What was found, in map coordinates; None when the block was skipped as it held no data.
+            found: Detections in map coordinates, or labels; None when the block was skipped as it held no data.
             tally: What all blocks so far have counted; it replaces the one of the block before.
 
         Raises:
             JournalError: The disk is full, or the like.
         """
         core = block.core
-        values: tuple[object, ...] = (None if detections is None else 0, *[None] * 5)
-        if detections is not None and len(detections):
-            geometries = shapely.to_wkb(detections.geometries, output_dimension=2)
-            lengths = np.array([len(wkb) for wkb in geometries], np.uint32).tobytes()
-            classes, attributes = json.dumps(list(detections.classes)), json.dumps(detections.attributes, default=str)
-            confidence = detections.confidence.tobytes()
-            values = (len(detections), lengths, b"".join(geometries), confidence, classes, attributes)
-        self._write([(_INSERT, (*block.key, core.width, core.height, *values)), (_NOTE, (_TALLY, tally))])
+        values: tuple[object, ...] = (None if found is None else len(found), *[None] * 5)
+        labels: list[tuple[str, tuple[object, ...]]] = []
+        if isinstance(found, Labels):
+            labels = [(_INSERT_LABEL, row) for row in found.rows]
+        elif found is not None and len(found):
+            values = _as_row(found)
+        block_row = (_INSERT, (*block.key, core.width, core.height, *values))
+        self._write([block_row, *labels, (_NOTE, (_TALLY, tally))])
+
+    def labels(self) -> Iterator[tuple[int, int, str]]:
+        """Number of the feature, item and answer of each label, in the order of features and items.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+        try:
+            cursor = self._database.execute("SELECT number, item, answer FROM labels ORDER BY number, item")
+            self._cursors.append(cursor)
+            yield from cursor
+        except sqlite3.Error as error:
+            raise _unreadable(error) from error
 
     def counts(self) -> tuple[int, int, int]:
         """How many blocks are finished, how many of them were skipped, and how many detections there are."""
@@ -210,6 +225,13 @@ class Journal:
             with contextlib.suppress(sqlite3.Error):
                 self._database.execute("ROLLBACK")
             raise _problem(error) from error
+
+
+def _as_row(detections: Detections) -> tuple[object, ...]:
+    geometries = shapely.to_wkb(detections.geometries, output_dimension=2)
+    lengths = np.array([len(wkb) for wkb in geometries], np.uint32).tobytes()
+    classes, attributes = json.dumps(list(detections.classes)), json.dumps(detections.attributes, default=str)
+    return len(detections), lengths, b"".join(geometries), detections.confidence.tobytes(), classes, attributes
 
 
 def _unreadable(error: Exception) -> JournalError:

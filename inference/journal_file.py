@@ -23,6 +23,9 @@ CREATE TABLE IF NOT EXISTS blocks (
     lengths BLOB, geometries BLOB, confidence BLOB, classes TEXT, attributes TEXT,
     UNIQUE (item, row, column)
 );
+CREATE TABLE IF NOT EXISTS labels (
+    number INTEGER, item INTEGER, answer TEXT, PRIMARY KEY (number, item)
+) WITHOUT ROWID;
 """
 
 

@@ -12,6 +12,7 @@ from .errors import InferenceError, OutOfMemoryError, WorkerError
 from .feedback import Feedback
 from .raster_function import RasterFunction
 from .rasters.source import Gap
+from .slots import Part
 from .translation import tr
 from .worker import Reply
 
@@ -28,8 +29,10 @@ class BlockTask:
 
     block: Block
     slot: int
-    mask_bands: int
+    parts: tuple[Part, ...]
     gap: Gap | None = None
+    chips: tuple[int, ...] = ()
+    calls: int = 1
     deaths: int = 0
     timeouts: int = 0
 
@@ -57,6 +60,7 @@ class Lanes:
         scalars: Mapping[str, str],
         deliver: Callable[[Reply], None],
         block_seconds: float,
+        where: Callable[[Block], str],
         feedback: Feedback,
     ) -> None:
         """Take over functions that are ready for blocks.
@@ -65,12 +69,13 @@ class Lanes:
             functions: One a worker.
             scalars: Values of all arguments, for workers that are started anew.
             deliver: Called, in another thread, with everything that a worker answers.
-            block_seconds: How long a function may take for one block.
+            block_seconds: How long a function may take for one call.
+            where: Tells users where a block lies.
             feedback: Told of every worker that is replaced.
         """
         self._lanes = [Lane(function) for function in functions]
         self._scalars, self._deliver = scalars, deliver
-        self._block_seconds, self._feedback = block_seconds, feedback
+        self._block_seconds, self._where, self._feedback = block_seconds, where, feedback
         self.repeated: deque[BlockTask] = deque()
         self.restarts = 0
         for lane in self._lanes:
@@ -96,12 +101,13 @@ class Lanes:
         lane = min(self._lanes, key=lambda lane: len(lane.tasks))
         return lane if len(lane.tasks) < IN_FLIGHT else None
 
-    def give(self, lane: Lane, task: BlockTask, shape: tuple[int, int, int], dtype: str) -> None:
-        """Send a block to a worker."""
+    def give(self, lane: Lane, task: BlockTask, batch: int | None) -> None:
+        """Send a block to a worker; its chips in batches of at most so many."""
         if not lane.tasks:
             lane.since = time.monotonic()
         lane.tasks.append(task)
-        lane.function.request(task.slot, shape, dtype, task.mask_bands)
+        task.calls = 1 if batch is None else len(task.parts)
+        lane.function.request(task.slot, task.parts, batch)
 
     def answering(self, reply: Reply) -> Lane | None:
         """Whose answer it is; None for the last words of a worker that was replaced."""
@@ -125,7 +131,7 @@ class Lanes:
         if lane.tasks:
             lane.tasks[0].deaths += 1
             if lane.tasks[0].deaths >= DEATHS_PER_BLOCK:
-                raise located(error, lane.tasks[0].block)
+                raise located(error, self._where(lane.tasks[0].block))
         self._repeat(lane, error)
 
     def replace_hanging(self, is_waiting: Callable[[], bool]) -> None:
@@ -140,12 +146,12 @@ class Lanes:
         for lane in self._lanes:
             if lane.tasks and lane.function.worker.has_ended and not is_waiting():
                 self.revive(lane)
-            elif lane.tasks and time.monotonic() - lane.since > self._block_seconds:
+            elif lane.tasks and time.monotonic() - lane.since > self._block_seconds * lane.tasks[0].calls:
                 lane.tasks[0].timeouts += 1
-                seconds = f"{self._block_seconds:g}"
+                seconds = f"{self._block_seconds * lane.tasks[0].calls:g}"
                 error = WorkerError(tr("The package did not answer within {seconds} seconds.", seconds=seconds))
                 if lane.tasks[0].timeouts >= TIMEOUTS_PER_BLOCK:
-                    raise located(error, lane.tasks[0].block)
+                    raise located(error, self._where(lane.tasks[0].block))
                 self._repeat(lane, error)
 
     def restart_with(self, scalars: Mapping[str, str]) -> list[BlockTask]:
@@ -179,7 +185,6 @@ class Lanes:
             other.since = time.monotonic()  # answers that came meanwhile are not late
 
 
-def located(error: InferenceError, block: Block) -> InferenceError:
-    """The same error, telling at which block."""
-    where = tr("At the block at column {column}, row {row}: {error}", column=block.core.column, row=block.core.row, error=error)
-    return type(error)(where, error.details)
+def located(error: InferenceError, where: str) -> InferenceError:
+    """The same error, telling where it happened."""
+    return type(error)(tr("{where}: {error}", where=where, error=error), error.details)

@@ -16,17 +16,18 @@ from .blocks import Block, Blocks
 from .configuration import Configuration
 from .errors import InferenceError, JournalError, OutOfMemoryError, RasterError, WorkerError
 from .feedback import Feedback, stop_if_canceled
+from .item_reader import BlockRead
 from .journal import Journal
 from .lanes import BlockTask, Lane, Lanes, located
 from .plan import InferencePlan
 from .raster_function import RasterFunction
-from .rasters.source import Gap, Validity
-from .readers import BlockRead, Readers
+from .rasters.source import Gap
+from .readers import Readers
 from .resuming import Finished
 from .shrinking import BATCH_SIZE, smaller_configuration
 from .slots import Slots
-from .tally import Tally
 from .translation import tr
+from .work import Tally
 from .worker import POLL_SECONDS, Reply
 
 
@@ -35,9 +36,9 @@ class Statistics:
     """What a run did: blocks, pixels of their cores, and seconds.
 
     Attributes:
-        blocks, skipped, pixels, detections: Of all blocks, also those that an earlier run has done.
+        blocks, skipped, pixels, detections: Of all blocks, also those that an earlier run has done. A chip counts as one
+            pixel, and its label as a detection.
         earlier_pixels: Of those alone.
-        outside, other_classes: Detections that do not count, beside those that do.
         restarts: Workers that were started again.
     """
 
@@ -46,8 +47,6 @@ class Statistics:
     pixels: int = 0
     detections: int = 0
     earlier_pixels: int = 0
-    outside: int = 0
-    other_classes: int = 0
     restarts: int = 0
     seconds: float = 0.0
     waited_for_reader: float = 0.0
@@ -87,7 +86,7 @@ class Pipeline:
         self._plan, self._blocks, self._configuration, self._scalars = plan, blocks, configuration, dict(scalars)
         self._slots, self._tally, self._journal, self._feedback = slots, tally, journal, feedback
         self._events: queue.SimpleQueue[BlockRead | Reply] = queue.SimpleQueue()
-        self._lanes = Lanes(functions, self._scalars, self._events.put, plan.block_seconds, feedback)
+        self._lanes = Lanes(functions, self._scalars, self._events.put, plan.block_seconds, tally.where, feedback)
         self._readers = make_readers(self._events.put)
         self._free = list(range(slots.count))
         self._finished = Finished(journal, blocks.extents)
@@ -122,13 +121,12 @@ class Pipeline:
             self._readers.stop()
             self.statistics.seconds = time.monotonic() - began
             self.statistics.restarts = self._lanes.restarts
-            self.statistics.outside, self.statistics.other_classes = self._tally.outside, self._tally.other_classes
         self._refuse_holes()
         return self.statistics
 
     def _refuse_holes(self) -> None:
         """A result with a hole that nobody is told of would be the worst of all."""
-        missing = self._plan.pixels - self.statistics.pixels
+        missing = self._blocks.pixels - self.statistics.pixels
         if missing:
             raise JournalError(
                 tr("{missing} pixels were not searched, which must not happen. Run it again with RESTART, and please report it.",
@@ -172,7 +170,7 @@ class Pipeline:
     def _fill_workers(self) -> None:
         while self._ready and (lane := self._lanes.free()) is not None:
             task = self._ready.popleft()
-            self._lanes.give(lane, task, self._readers.shape(task.block), self._readers.feed(task.block).dtype)
+            self._lanes.give(lane, task, self._configuration.batch)
 
     def _handle_next_event(self) -> None:
         try:
@@ -199,15 +197,14 @@ class Pipeline:
         if not self._is_current(read.block):
             self._free.append(read.slot)
             self._split.extend(self._parts(read.block))
-        elif read.validity is Validity.EMPTY:
+        elif not read.parts:
             self._free.append(read.slot)
             self._count_gap(read.block, read.gap)
             self._journal.add(read.block, None, self._tally.to_text())
             self.statistics.skipped += 1
             self._finish(read.block)
         else:
-            mask_bands = self._readers.feed(read.block).mask_bands if read.validity is Validity.PARTIAL else 0
-            self._ready.append(BlockTask(read.block, read.slot, mask_bands, read.gap))
+            self._ready.append(BlockTask(read.block, read.slot, read.parts, read.gap, read.chips))
 
     def _is_current(self, block: Block) -> bool:
         return (block.core.width, block.core.height) == (self._configuration.width, self._configuration.height)
@@ -218,14 +215,14 @@ class Pipeline:
         task = lane.tasks[0]
         try:
             lane.function.worker.raise_error(reply.message or {})
-            detections = self._tally.take(reply.payload, task.block)
+            found = self._tally.take(reply, task)
         except OutOfMemoryError:
             raise
         except InferenceError as error:
-            raise located(error, task.block) from error
+            raise located(error, self._tally.where(task.block)) from error
         self._count_gap(task.block, task.gap)
-        self._journal.add(task.block, detections, self._tally.to_text())
-        self.statistics.detections += len(detections)
+        self._journal.add(task.block, found, self._tally.to_text())
+        self.statistics.detections += len(found)
         self._lanes.done(lane)
         self._free.append(task.slot)
         self._finish(task.block)
@@ -237,13 +234,13 @@ class Pipeline:
     def _finish(self, block: Block) -> None:
         self.statistics.blocks += 1
         self.statistics.pixels += self._blocks.inside(block).pixels
-        self._feedback.progress(100.0 * self.statistics.pixels / self._plan.pixels)
+        self._feedback.progress(100.0 * self.statistics.pixels / self._blocks.pixels)
 
     def _shrink(self, error: OutOfMemoryError) -> None:
         """After memory ran out, go on with a smaller batch: all workers anew, all blocks split."""
         smaller, batch = smaller_configuration(self._lanes.first, self._scalars, self._configuration, error)
-        text = tr("Out of memory: the run goes on with batch_size {batch} (it was {before}).", batch=batch,
-                  before=self._scalars[BATCH_SIZE])  # fmt: skip
+        before = self._configuration.batch or self._scalars[BATCH_SIZE]
+        text = tr("Out of memory: the run goes on with batch_size {batch} (it was {before}).", batch=batch, before=before)
         self._feedback.warning(text)
         self._journal.note({BATCH_SIZE: batch})
         self._scalars = {**self._scalars, BATCH_SIZE: batch}

@@ -7,12 +7,16 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .item import Item
 from .package import Package
 from .raster_function import Hosting
 
-FORMAT = 2
+if TYPE_CHECKING:
+    from .classification.features import Features
+
+FORMAT = 3
 """Of journals; part of the fingerprint, so that none of another format is taken up."""
 
 
@@ -48,6 +52,8 @@ class InferencePlan:
         restart: Whether to forget what an earlier run of this plan has found.
         names_items: Whether each detection tells the name of its raster, in the field `Image`.
         max_missing: Share (0 to 1) of the pixels that may stay unsearched as they cannot be had.
+        features: What is classified; None to detect objects.
+        label_field: Name of the field with the label, where features are classified.
         secrets: Those among the values that came from a safe; they are not shown.
     """
 
@@ -63,6 +69,8 @@ class InferencePlan:
     restart: bool = False
     names_items: bool = False
     max_missing: float = 0.0
+    features: Features | None = None
+    label_field: str = "ClassLabel"
     secrets: frozenset[str] = frozenset()
 
     @property
@@ -88,6 +96,7 @@ class InferencePlan:
             dict(sorted(self.values.items())),
             [item.facts for item in self.items],
             sorted(self.classes),
+            "" if self.features is None else self.features.identity,
             [(merged.confidence_field if merged else "Confidence").casefold(), merged.class_field.casefold() if merged else ""],
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .arguments import ModelArgument, declared_arguments
@@ -14,7 +14,7 @@ from .fields import GEOMETRY_TYPES, Field, declared_fields
 from .interpreter import Interpreter
 from .package import Package
 from .sandbox import Sandbox
-from .slots import Slots
+from .slots import Part, Slots
 from .translation import tr
 from .worker import Worker
 from .worker_errors import understood
@@ -114,7 +114,7 @@ class RasterFunction:
         }
         answer = self.worker.call(message, self._feedback, self._hosting.start_seconds)
         with understood():
-            configuration = Configuration.from_answer(answer["configuration"], self._package.definition.values)
+            configuration = Configuration.from_answer(answer["configuration"], self._package.definition.values, scalars)
             fields, geometry_type = declared_fields(answer["fields"]), answer["geometry_type"]
         if not isinstance(geometry_type, int) or geometry_type not in GEOMETRY_TYPES:
             raise ConfigurationError(
@@ -143,10 +143,10 @@ class RasterFunction:
         self.share()
         return answers
 
-    def request(self, slot: int, shape: tuple[int, int, int], dtype: str, mask_bands: int) -> None:
-        """Ask for a block; the answer comes to where the worker delivers."""
+    def request(self, slot: int, parts: Sequence[Part], batch: int | None) -> None:
+        """Ask for a block, or for chips in batches of at most so many; the answer comes to where the worker delivers."""
         message: dict[str, Any] = {
-            "command": "vectorize", "slot": slot, "shape": shape, "dtype": dtype, "mask_bands": mask_bands,
+            "command": "vectorize", "slot": slot, "parts": [asdict(part) for part in parts], "batch": batch,
         }  # fmt: skip
         self.worker.send(message)
 

@@ -12,15 +12,16 @@ from .blocks import Block
 from .configuration import Configuration
 from .errors import InferenceError, JournalError
 from .feedback import Feedback
+from .feeds import Feed
+from .gaps import Gaps
 from .grid import Window
 from .journal import Journal
 from .journal_file import AGREEMENT, DEVICE, NAME, RASTER, TOTAL
 from .plan import InferencePlan
 from .raster_function import FunctionAnswers, RasterFunction
-from .readers import Feed
 from .shrinking import BATCH_SIZE, with_batch
-from .tally import Tally
 from .translation import tr
+from .work import Work
 
 
 class Finished:
@@ -45,9 +46,7 @@ def begin_or_resume(
     function: RasterFunction,
     answers: FunctionAnswers,
     values: Mapping[str, str],
-    feeds: Sequence[Feed],
-    tally: Tally,
-    total: int,
+    work: Work,
     feedback: Feedback,
 ) -> None:
     """Take up what an earlier run found, if it was told the same by the package, and say so; write down what this one was told.
@@ -58,15 +57,13 @@ def begin_or_resume(
         function: The function, opened.
         answers: What it told when it was configured.
         values: The values of all arguments.
-        feeds: How pixels are read, of each item.
-        tally: Counts on from the earlier run.
-        total: Blocks in all.
+        work: Its tally counts on from the earlier run.
         feedback: Told what is taken up.
     """
     if journal.was_unreadable:
         feedback.warning(tr("The journal of an earlier run was damaged, so the run starts anew."))
-    agreement = _agreement(answers, values, feeds)
-    if gaps := Tally.gaps_in(journal.tally):
+    agreement = _agreement(answers, values, work.feeds)
+    if gaps := Gaps.blocks_in(journal.tally):
         journal.forget_blocks(gaps)
         feedback.info(tr("{count} blocks with gaps are read again.", count=len(gaps)))
     done, _, detections = journal.counts()
@@ -79,8 +76,8 @@ def begin_or_resume(
         done = 0
     if done:
         feedback.info(
-            tr("Going on with an earlier run: {done} of {total} blocks are finished, with {count} detections. RESTART would "
-               "begin anew.", done=done, total=journal.noted(TOTAL) or total, count=detections)
+            tr("Going on with an earlier run: {done} of {total} blocks are finished, with {count} detections or labels. "
+               "RESTART would begin anew.", done=done, total=journal.noted(TOTAL) or len(work.blocks), count=detections)
         )  # fmt: skip
         device = journal.noted(DEVICE)
         if device != function.device.name:
@@ -88,12 +85,12 @@ def begin_or_resume(
                 tr("The earlier blocks were searched on {before}, the others are on {now}; their results may differ slightly.",
                    before=device, now=function.device.name)
             )  # fmt: skip
-        tally.restore(journal.tally)
+        work.tally.restore(journal.tally)
     journal.note(
         {
             AGREEMENT: agreement,
             DEVICE: function.device.name,
-            TOTAL: str(total),
+            TOTAL: str(len(work.blocks)),
             NAME: plan.package.definition.name,
             RASTER: _named(plan),
         }

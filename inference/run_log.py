@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from .blocks import Blocks
-from .featureset import FeatureSetDecoder
 from .feedback import Feedback
 from .pipeline import Statistics
 from .plan import InferencePlan
-from .readers import Feed
 from .suitability import doubts
+from .tally import Tally
 from .translation import tr
+from .work import Work
 
 
 def times(statistics: Statistics, searching: float, merging: float) -> dict[str, float]:
@@ -24,17 +23,12 @@ def times(statistics: Statistics, searching: float, merging: float) -> dict[str,
     }
 
 
-def announce(plan: InferencePlan, blocks: Blocks, feed: Feed, workers: int, feedback: Feedback) -> None:
-    """Tell how the raster will be searched, and what speaks against it."""
-    configuration, grid = blocks.configuration, plan.items[0].source.grid
+def announce(plan: InferencePlan, work: Work, workers: int, feedback: Feedback) -> None:
+    """Tell how the raster will be looked at, and what speaks against it."""
+    grid, feed = plan.items[0].source.grid, work.feeds[0]
     for doubt in doubts(plan.package.definition, grid):
         feedback.warning(doubt)
-    x_size, y_size = grid.affine.cell_size
-    feedback.info(
-        tr("Blocks: {count} of {width} × {height} pixels with a padding of {padding}, cell size {x:.6g} × {y:.6g}",
-           count=len(blocks), width=configuration.width, height=configuration.height, padding=configuration.padding,
-           x=x_size, y=y_size)
-    )  # fmt: skip
+    _announce_blocks(work, grid.affine.cell_size, feedback)
     named = [grid.band_names[band] for band in feed.bands]
     listed = ", ".join(f"{band + 1} ({name})" if name else str(band + 1) for band, name in zip(feed.bands, named))
     feedback.info(tr("Bands: {bands} of {count}, {dtype}", bands=listed, count=len(grid.band_names), dtype=grid.dtype))
@@ -47,9 +41,26 @@ def announce(plan: InferencePlan, blocks: Blocks, feed: Feed, workers: int, feed
         feedback.info(tr("Inference processes: {count}", count=workers))
 
 
-def tell_result(statistics: Statistics, decoder: FeatureSetDecoder, kept: int, plan: InferencePlan, feedback: Feedback) -> None:
-    """Tell what the run did and found."""
-    for reason, number in decoder.problems.items():
+def _announce_blocks(work: Work, cell_size: tuple[float, float], feedback: Feedback) -> None:
+    configuration, crop = work.configuration, work.configuration.crop
+    facts = {"width": crop.width, "height": crop.height, "padding": crop.padding, "x": cell_size[0], "y": cell_size[1]}
+    if not configuration.in_chips:
+        feedback.info(
+            tr("Blocks: {count} of {width} × {height} pixels with a padding of {padding}, cell size {x:.6g} × {y:.6g}",
+               count=len(work.blocks), **facts)
+        )  # fmt: skip
+        return
+    size = tr("exactly") if crop.is_fixed else tr("at most")
+    black = tr(", black around the feature") if crop.blackens else ""
+    feedback.info(
+        tr("Chips: {count} of {size} {width} × {height} pixels with a padding of {padding}{black}, cell size {x:.6g} × {y:.6g}, "
+           "{batch} at a time", count=work.blocks.pixels, size=size, black=black, batch=crop.batch_size, **facts)
+    )  # fmt: skip
+
+
+def tell_detections(statistics: Statistics, tally: Tally, kept: int, plan: InferencePlan, feedback: Feedback) -> None:
+    """Tell what a run did and found."""
+    for reason, number in tally.decoder.problems.items():
         if number:
             feedback.warning(tr("{number} features of the model were {reason}.", number=number, reason=reason))
     feedback.info(
@@ -57,8 +68,8 @@ def tell_result(statistics: Statistics, decoder: FeatureSetDecoder, kept: int, p
            blocks=statistics.blocks - statistics.skipped, skipped=statistics.skipped)
     )  # fmt: skip
     after = tr("{kept} after suppression", kept=kept) if plan.suppression else tr("not suppressed")
-    outside = tr(", {count} outside the extent left out", count=statistics.outside) if statistics.outside else ""
-    others = tr(", {count} of other classes left out", count=statistics.other_classes) if statistics.other_classes else ""
+    outside = tr(", {count} outside the extent left out", count=tally.outside) if tally.outside else ""
+    others = tr(", {count} of other classes left out", count=tally.other_classes) if tally.other_classes else ""
     feedback.info(
         tr(
             "Detections: {count}, {after}{outside}{others}",
@@ -68,9 +79,14 @@ def tell_result(statistics: Statistics, decoder: FeatureSetDecoder, kept: int, p
             others=others,
         )
     )
-    rate = (statistics.pixels - statistics.earlier_pixels) / 1e6 / statistics.seconds if statistics.seconds else 0.0
+    tell_speed(statistics, tr("megapixels"), 1e6, feedback)
+
+
+def tell_speed(statistics: Statistics, unit: str, size: float, feedback: Feedback) -> None:
+    """Tell how fast it went, in units of so many pixels."""
+    rate = (statistics.pixels - statistics.earlier_pixels) / size / statistics.seconds if statistics.seconds else 0.0
     feedback.info(
-        tr("Speed: {rate:.2f} megapixels per second; {seconds:.1f} s in all, {worker:.1f} s waited for the worker, "
-           "{reader:.1f} s for the reader", rate=rate, seconds=statistics.seconds, worker=statistics.waited_for_worker,
+        tr("Speed: {rate:.2f} {unit} per second; {seconds:.1f} s in all, {worker:.1f} s waited for the worker, "
+           "{reader:.1f} s for the reader", rate=rate, unit=unit, seconds=statistics.seconds, worker=statistics.waited_for_worker,
            reader=statistics.waited_for_reader)
     )  # fmt: skip

@@ -15,6 +15,8 @@ BATCH_SIZE = "batch_size"
 """The argument that tells how many inputs of the network a block holds (CONTRACT 3.4)."""
 BATCH_SIZES = (4096, 1024, 256, 64, 16, 4, 1)
 """Each quarters a block of the one before."""
+HALVES = tuple(2**power for power in range(12, -1, -1))
+"""For chips, of which a block holds any number."""
 
 
 def smaller_configuration(
@@ -37,10 +39,11 @@ def smaller_configuration(
     advice = tr("Choose a smaller batch_size or tile size, or another device.")
     stopped = OutOfMemoryError(f"{error} {advice}", error.details)
     try:
-        current = int(scalars.get(BATCH_SIZE, "1"))
+        current = present.batch or int(scalars.get(BATCH_SIZE, "1"))
     except ValueError:
         raise stopped from error
-    for batch in (str(size) for size in BATCH_SIZES if size < current):
+    sizes = BATCH_SIZES if present.batch is None else HALVES
+    for batch in (str(size) for size in sizes if size < current):
         candidate = with_batch(function, scalars, present, batch)
         if candidate is not None:
             return candidate, batch
@@ -55,4 +58,7 @@ def with_batch(function: RasterFunction, scalars: Mapping[str, str], present: Co
     except ConfigurationError:
         return None
     candidate = replace(candidate, data_range=present.data_range)
+    if present.batch is not None:
+        size = min(candidate.crop.batch_size, int(batch))
+        candidate = replace(present, crop=replace(candidate.crop, batch_size=size))
     return candidate if divides(candidate, present) else None

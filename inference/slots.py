@@ -6,6 +6,7 @@ import mmap
 import os
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,28 @@ if sys.platform == "linux":
 NAME = "deep_learning_packages-blocks"
 SHARE_OF_MEMORY = 4
 """Slots take at most this fraction of the memory that is free."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One array of pixels in a slot, with its mask behind it.
+
+    Attributes:
+        offset: Where it begins, in bytes from the slot's begin.
+        shape: Bands, height, width.
+        dtype: numpy's name.
+        mask_bands: Bands of the mask; 0 where all pixels are valid, so that there is none.
+    """
+
+    offset: int
+    shape: tuple[int, int, int]
+    dtype: str
+    mask_bands: int
+
+
+def part_bytes(pixel_bytes: int, mask_bytes: int) -> int:
+    """What an array and its mask take, so that the next one is aligned."""
+    return mask_offset(mask_offset(pixel_bytes) + mask_bytes)
 
 
 class Slots:
@@ -54,12 +77,11 @@ class Slots:
         """Size of the file."""
         return self.count * self.slot_bytes
 
-    def allocate(self, pixel_bytes: int, mask_bytes: int, wanted: int, least: int) -> None:
+    def allocate(self, block_bytes: int, wanted: int, least: int) -> None:
         """Make slots; may be called once.
 
         Args:
-            pixel_bytes: Pixels of one block.
-            mask_bytes: Mask of one block.
+            block_bytes: What a block takes: its parts.
             wanted: Slots that keep everyone busy.
             least: Slots without which the run cannot go on.
 
@@ -67,7 +89,7 @@ class Slots:
             WorkerError: Not even the least number fits into the memory that is free.
         """
         page = mmap.ALLOCATIONGRANULARITY
-        self.slot_bytes = -(-(mask_offset(pixel_bytes) + mask_bytes) // page) * page
+        self.slot_bytes = -(-block_bytes // page) * page
         allowed = free_memory() // SHARE_OF_MEMORY // self.slot_bytes
         self.count = max(min(wanted, allowed), 0)
         if self.count < least:
@@ -85,13 +107,11 @@ class Slots:
                    need=self.total_bytes >> 20, error=error.strerror)
             ) from error  # fmt: skip
 
-    def pixels(self, slot: int, shape: tuple[int, int, int], dtype: str) -> NDArray[Any]:
-        """The pixels of a slot as an array that can be written."""
-        return self._array(slot * self.slot_bytes, shape, dtype)
-
-    def mask(self, slot: int, shape: tuple[int, int, int], pixel_bytes: int) -> NDArray[Any]:
-        """The mask of a slot (uint8) as an array that can be written."""
-        return self._array(slot * self.slot_bytes + mask_offset(pixel_bytes), shape, "uint8")
+    def arrays(self, slot: int, part: Part) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The pixels of a part, and its mask (uint8), as arrays that can be written."""
+        start = slot * self.slot_bytes + part.offset
+        pixels = self._array(start, part.shape, part.dtype)
+        return pixels, self._array(start + mask_offset(pixels.nbytes), (part.mask_bands, *part.shape[1:]), "uint8")
 
     def close(self) -> None:
         """Give the memory back as soon as the last array of it is gone."""

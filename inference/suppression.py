@@ -16,6 +16,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from .curve import along_curve
+
 ROUNDING = 1e-9
 """Overlap ratio that counts as touching: edges of neighbouring blocks differ by the rounding of coordinates."""
 FIRST_HEAD = 20_000
@@ -82,7 +84,9 @@ class _Shapes:
         envelope = (bounds[:, 2] - bounds[:, 0]) * (bounds[:, 3] - bounds[:, 1])
         five = shapely.get_num_coordinates(geometries) == 5  # noqa: PLR2004 - a closed ring of four corners
         is_box = five & (np.abs(area - envelope) <= 1e-9 * envelope) & (area > 0)
-        return cls(geometries, bounds, area, is_box, _along_curve(bounds), check)
+        low = bounds[:, :2]
+        curve = along_curve(low, low.min(axis=0), np.ptp(low, axis=0))
+        return cls(geometries, bounds, area, is_box, curve, check)
 
     def ratio(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
         """Intersection over union of pairs of indices; 1 for equal features without area."""
@@ -100,16 +104,6 @@ class _Shapes:
         if len(flat):
             ratio[flat] = shapely.equals(self.geometries[first[flat]], self.geometries[second[flat]])
         return np.asarray(ratio)
-
-
-def _along_curve(bounds: NDArray[Any]) -> NDArray[Any]:
-    """Places of features along Morton's curve, on which neighbours in the plane are mostly neighbours."""
-    low = bounds[:, :2]
-    span = np.maximum(np.ptp(low, axis=0), 1e-300)
-    cells = ((low - low.min(axis=0)) / span * 0xFFFF).astype(np.uint64)
-    for shift, pattern in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
-        cells = (cells | (cells << np.uint64(shift))) & np.uint64(pattern)
-    return np.asarray(cells[:, 0] | (cells[:, 1] << np.uint64(1)))
 
 
 def _ranked(shapes: _Shapes, confidence: NDArray[Any]) -> NDArray[Any]:

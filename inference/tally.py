@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import astuple, dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
 
 from .blocks import Block
 from .classes import ClassFilter
@@ -12,8 +15,12 @@ from .detections import Detections, georeferenced, in_grid, inside, within
 from .featureset import FeatureSetDecoder
 from .fields import Field
 from .gaps import Gaps
+from .grid import Window
+from .lanes import BlockTask
 from .plan import InferencePlan
 from .reprojection import Reprojection
+from .translation import tr
+from .worker import Reply
 
 
 @dataclass
@@ -36,18 +43,26 @@ class Tally:
     other_classes: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self.gaps = Gaps(self.plan)
+        self.gaps = Gaps([item.extent for item in self.plan.items], self._place, self.plan.max_missing)
         grids = [item.source.grid for item in self.plan.items]
         known = {crs: Reprojection.between(crs, self.plan.crs) for crs in {grid.crs for grid in grids}}
         self._reprojections = [known[grid.crs] for grid in grids]
 
-    def take(self, payload: bytes, block: Block) -> Detections:
+    def _place(self, item: int, window: Window) -> NDArray[Any]:
+        return self.plan.items[item].source.grid.affine.middle_of(window)
+
+    def where(self, block: Block) -> str:
+        """Where a block lies, for users."""
+        return tr("At the block at column {column}, row {row}", column=block.core.column, row=block.core.row)
+
+    def take(self, reply: Reply, task: BlockTask) -> Detections:
         """Those that count, of the wanted classes and inside the extent, in map coordinates.
 
         Raises:
             FeatureSetError: The answer is no feature set.
         """
-        detections = in_grid(self.decoder.decode(payload), block.core)
+        block = task.block
+        detections = in_grid(self.decoder.decode(reply.payload), block.core)
         if self.classes is not None:
             wanted = detections.kept(self.classes.keep(detections.attributes, len(detections)))
             self.other_classes += len(detections) - len(wanted)
@@ -67,15 +82,12 @@ class Tally:
     def to_text(self) -> str:
         """All counts, and the fields that were learned, as JSON."""
         learned = {key: astuple(value) for key, value in self.decoder.learned.items()}
-        return json.dumps([self.outside, self.other_classes, dict(self.decoder.problems), learned, self.gaps.to_json()])
-
-    @staticmethod
-    def gaps_in(text: str) -> list[tuple[int, int, int, int, int]]:
-        """Item, row, column, width and height of the blocks with gaps, of what `to_text` gave."""
-        return [tuple(core) for core in json.loads(text)[4]] if text else []
+        counts = [self.outside, self.other_classes, dict(self.decoder.problems)]
+        return json.dumps({"counts": counts, "learned": learned, "gaps": self.gaps.to_json()})
 
     def restore(self, text: str) -> None:
         """Count on from what `to_text` gave."""
-        self.outside, self.other_classes, problems, learned, _ = json.loads(text)
+        kept = json.loads(text)
+        self.outside, self.other_classes, problems = kept["counts"]
         self.decoder.problems = Counter(problems)
-        self.decoder.learned = {key: Field(*value) for key, value in learned.items()}
+        self.decoder.learned = {key: Field(*value) for key, value in kept["learned"].items()}

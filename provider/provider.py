@@ -7,6 +7,7 @@ from pathlib import Path
 from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
+from ..algorithms.classify_objects import ClassifyObjects
 from ..algorithms.detect_objects import DetectObjects
 from ..algorithms.inspect_package import InspectPackage
 from ..inference.translation import tr
@@ -35,5 +36,5 @@ class DeepLearningPackagesProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self) -> None:
         """Add every algorithm."""
-        for algorithm in (DetectObjects(), InspectPackage()):
+        for algorithm in (DetectObjects(), ClassifyObjects(), InspectPackage()):
             self.addAlgorithm(algorithm)

@@ -58,6 +58,8 @@ class Outcome:
     fields: tuple[Field, ...]
     statistics: Statistics
     feedback: Recorder
+    outside: int = 0
+    other_classes: int = 0
 
 
 def make_plan(
@@ -97,4 +99,5 @@ def run(
         assert len(geometries) == result.count == len(rows)
         if settled:
             result.settle()
-        return Outcome(geometries, rows, result.fields, result.statistics, feedback)
+        tally = result.driven.tally
+        return Outcome(geometries, rows, result.fields, result.statistics, feedback, tally.outside, tally.other_classes)

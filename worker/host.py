@@ -10,6 +10,8 @@ import mmap
 import os
 import queue
 import time
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Block = tuple["NDArray[Any]", "NDArray[Any]"]
-Prepared = Union[Block, Exception]
+Prepared = Union["list[Block]", Exception]
 
 
 class ContractError(Exception):
@@ -95,37 +97,75 @@ class FunctionHost:
         return {}, b""
 
     def prepare(self, request: Message) -> None:
-        """Copy the block of a request out of its slot; called in another thread while the function is busy."""
+        """Copy the arrays of a request out of their slot; called in another thread while the function is busy."""
         try:
-            self._prepared.put(self._block(request))
+            self._prepared.put([self._block(request["slot"], part) for part in request["parts"]])
         except Exception as error:  # noqa: BLE001 - it is raised where the block is asked for
             self._prepared.put(error)
 
-    def vectorize(self, request: Message) -> tuple[Message, bytes]:  # noqa: ARG002 - `prepare` has read it
-        """Run the function on the next prepared block; the payload is its feature set, JSON text in UTF-8."""
+    def vectorize(self, request: Message) -> tuple[Message, bytes]:
+        """Run the function on what was prepared last: one block, or chips in batches where the request tells a `batch`.
+
+        The payload is its feature set, JSON text in UTF-8; for chips one after another, with `answers` telling of each
+        how many chips it is about, how many bytes it takes, and what was wrong with it.
+        """
         prepared = self._prepared.get()
         if isinstance(prepared, Exception):
             raise prepared
-        pixels, mask = prepared
         self.step = "vectorize()"
         began = time.perf_counter()
-        answer = self._function.vectorize(**{f"{self._rasters}_pixels": pixels, f"{self._rasters}_mask": mask})
-        seconds = time.perf_counter() - began
-        return {"seconds": seconds}, _feature_set(answer)
+        if request["batch"] is None:
+            pixels, mask = prepared[0]
+            content: Message = {}
+            payload = self._answer({f"{self._rasters}_pixels": pixels, f"{self._rasters}_mask": mask})
+        else:
+            content, payload = self._classified(prepared, request["batch"])
+        return {"seconds": time.perf_counter() - began, **content}, payload
 
-    def _block(self, request: Message) -> Block:
-        """Copy a block out of its slot: pixels (bands, height, width) in their own dtype, mask uint8 alike."""
+    def _answer(self, blocks: dict[str, Any]) -> bytes:
+        return _feature_set(self._function.vectorize(**blocks))
+
+    def _classified(self, chips: list[Block], batch: int) -> tuple[Message, bytes]:
+        answers, texts = [], []
+        for group in _batches(chips, batch):
+            text, problem = b"", ""
+            try:
+                text = self._answer(self._tuples(group))
+            except ContractError as error:  # costs this batch its labels, and no other
+                problem = str(error)
+            answers.append([len(group), len(text), problem])
+            texts.append(text)
+        return {"answers": answers}, b"".join(texts)
+
+    def _tuples(self, chips: Sequence[Block]) -> dict[str, Any]:
+        """One array a feature; some functions ask for the first of them by itself too (CONTRACT 3.6)."""
+        pixels, masks = tuple(chip[0] for chip in chips), tuple(chip[1] for chip in chips)
+        named = {f"{self._rasters}_pixels": pixels, f"{self._rasters}_mask": masks}
+        return {
+            **named, "raster_pixels": pixels[0], "raster_mask": masks[0], "rasters_pixels": pixels, "rasters_mask": masks,
+        }  # fmt: skip
+
+    def _block(self, slot: int, part: Message) -> Block:
+        """Copy an array out of its slot: pixels (bands, height, width) in their own dtype, mask uint8 alike."""
         if self._memory is None:
             raise ContractError("a block came before the slots")
-        shape, dtype = tuple(request["shape"]), np.dtype(request["dtype"])
-        start, count = request["slot"] * self._slot_bytes, int(np.prod(shape))
+        shape, dtype = tuple(part["shape"]), np.dtype(part["dtype"])
+        start, count = slot * self._slot_bytes + part["offset"], int(np.prod(shape))
         pixels = np.frombuffer(self._memory, dtype, count, start).reshape(shape).copy()
         mask = np.ones(shape, np.uint8)
-        if request["mask_bands"]:
-            mask_shape = (request["mask_bands"], *shape[1:])
+        if part["mask_bands"]:
+            mask_shape = (part["mask_bands"], *shape[1:])
             begin = start + mask_offset(pixels.nbytes)
             mask[:] = np.frombuffer(self._memory, np.uint8, int(np.prod(mask_shape)), begin).reshape(mask_shape)
         return pixels, mask
+
+
+def _batches(chips: list[Block], size: int) -> Iterator[list[Block]]:
+    """Chips that follow each other and have one shape and dtype, so many at a time: functions stack them (CONTRACT 3.6)."""
+    for _, alike in groupby(chips, key=lambda chip: (chip[0].shape, chip[0].dtype)):
+        group = list(alike)
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
 
 
 def _feature_set(answer: object) -> bytes:

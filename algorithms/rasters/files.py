@@ -60,7 +60,8 @@ class Files:
         pieces = [piece for path in self.paths for piece in pieces_of(path, check)]
         headers = self._headers(pieces)
         if wish.separately:
-            pieces = [item for piece in pieces for item in items_of(piece, headers)]
+            if wish.splits:
+                pieces = [item for piece in pieces for item in items_of(piece, headers)]
             return self._each(pieces, wish, self._headers(pieces))
         if len(pieces) == 1:
             return [self._raster(pieces[0], wish, headers)]

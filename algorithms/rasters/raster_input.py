@@ -22,6 +22,8 @@ class Wish:
         cell_size: Side of a pixel in units of the raster's CRS; None for the raster's own.
         extent_in: The part to search, in the CRS that it is given; None for all.
         separately: Whether each raster is searched by itself, and not all of them as one mosaic.
+        splits: Whether a mosaic, such as a VRT, is then taken for the rasters that it is made of.
+        mixes: Whether some rasters may have a CRS and others not.
         unscale: Whether scale and offset of bands are applied.
     """
 
@@ -30,6 +32,8 @@ class Wish:
     extent_in: Callable[[QgsCoordinateReferenceSystem], Bounds | None]
     separately: bool = False
     unscale: bool = False
+    splits: bool = True
+    mixes: bool = False
 
 
 class RasterInput(Protocol):

@@ -83,7 +83,7 @@ class MaskedRaster(OverRaster):
             return validity
         if validity is Validity.FULL:
             mask[...] = 1
-        inside = self._inside(window, box)
+        inside = covered(self._pixels.intersection(box), window)
         mask *= inside
         out *= inside.astype(out.dtype)
         return Validity.PARTIAL if mask.any() else Validity.EMPTY
@@ -96,18 +96,25 @@ class MaskedRaster(OverRaster):
         """See RasterSource."""
         return MaskedRaster(self._source.clone(), self._mask)
 
-    def _inside(self, window: Window, box: Any) -> NDArray[Any]:  # noqa: ANN401
-        """Which pixels of a window have their centre inside: 1, others 0 (uint8)."""
-        memory = gdal.GetDriverByName("MEM").Create("", window.width, window.height, 1, gdal.GDT_Byte)
-        memory.SetGeoTransform((window.column, 1.0, 0.0, window.row, 0.0, 1.0))
-        vectors = ogr.GetDriverByName("Memory").CreateDataSource("")
-        layer = vectors.CreateLayer("mask", geom_type=ogr.wkbUnknown)
-        feature = ogr.Feature(layer.GetLayerDefn())
-        feature.SetGeometry(ogr.CreateGeometryFromWkb(polygonal(self._pixels.intersection(box)).wkb))
-        layer.CreateFeature(feature)
-        gdal.PushErrorHandler("CPLQuietErrorHandler")  # it warns that pixels have no CRS
-        try:
-            gdal.RasterizeLayer(memory, [1], layer, burn_values=[1])
-        finally:
-            gdal.PopErrorHandler()
-        return np.asarray(memory.ReadAsArray())
+
+def covered(polygons: Any, window: Window, touched: bool = False) -> NDArray[Any]:  # noqa: ANN401
+    """Which pixels of a window have their centre inside polygons, or are touched by them: 1, others 0 (uint8).
+
+    Args:
+        polygons: A shapely geometry in pixels of the grid; only its polygons count.
+        window: Of the grid.
+        touched: Whether a pixel counts that they merely touch.
+    """
+    memory = gdal.GetDriverByName("MEM").Create("", window.width, window.height, 1, gdal.GDT_Byte)
+    memory.SetGeoTransform((window.column, 1.0, 0.0, window.row, 0.0, 1.0))
+    vectors = ogr.GetDriverByName("Memory").CreateDataSource("")
+    layer = vectors.CreateLayer("mask", geom_type=ogr.wkbUnknown)
+    feature = ogr.Feature(layer.GetLayerDefn())
+    feature.SetGeometry(ogr.CreateGeometryFromWkb(polygonal(polygons).wkb))
+    layer.CreateFeature(feature)
+    gdal.PushErrorHandler("CPLQuietErrorHandler")  # it warns that pixels have no CRS
+    try:
+        gdal.RasterizeLayer(memory, [1], layer, burn_values=[1], options=["ALL_TOUCHED=TRUE"] if touched else [])
+    finally:
+        gdal.PopErrorHandler()
+    return np.asarray(memory.ReadAsArray())

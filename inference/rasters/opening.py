@@ -10,15 +10,12 @@ import numpy as np
 from osgeo import gdal, gdal_array
 
 from ..errors import RasterError
-from ..grid import ROUNDING, Affine, Grid
+from ..grid import ROUNDING, WITHOUT_GEOREFERENCE, Affine, Grid
 from ..secrets import without_credentials
 from ..translation import tr
 from .bands import alpha_of, names_of
 from .files import REMOTE, forget_failures, patient
 from .preparing import is_virtual
-
-_WITHOUT_GEOREFERENCE = Affine(0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
-"""Pixels as map units, as QGIS shows such rasters."""
 
 
 def raster_error(text: str) -> RasterError:
@@ -70,7 +67,7 @@ def own_grid(dataset: gdal.Dataset, name: str, crs: str | None) -> Grid:
     if any(code is None or np.dtype(code).kind == "c" for code in codes):
         raise raster_error(tr("{path} has complex pixels, which models cannot take.", path=name))
     transform = dataset.GetGeoTransform(can_return_null=True)
-    affine = Affine(*transform) if transform is not None else _WITHOUT_GEOREFERENCE
+    affine = Affine(*transform) if transform is not None else WITHOUT_GEOREFERENCE
     if affine.column_x * affine.row_y == affine.row_x * affine.column_y:
         raise raster_error(tr("{path} has a broken georeference: {transform}.", path=name, transform=transform))
     return Grid(

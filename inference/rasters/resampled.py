@@ -25,26 +25,30 @@ def at_cell_size(source: RasterSource, cell_size: float | None) -> RasterSource:
     own = source.grid.affine.cell_size
     if cell_size is None or all(math.isclose(side, cell_size, rel_tol=1e-4) for side in own):
         return source
-    return Resampled(source, cell_size)
+    return Resampled(source, (cell_size / own[0], cell_size / own[1]))
+
+
+Part = tuple[float, float, float, float]
+"""Left, top, width and height in pixels of a grid, and parts of them."""
 
 
 class Resampled(OverRaster):
     """A RasterSource over a finer or coarser one: averaged where it becomes coarser, else bilinear."""
 
-    def __init__(self, source: RasterSource, cell_size: float) -> None:
-        """Put a grid over it that begins at the same corner.
+    def __init__(self, source: RasterSource, factors: tuple[float, float], part: Part | None = None) -> None:
+        """Put a grid over it.
 
         Args:
             source: Becomes this one's, which closes it.
-            cell_size: Side of a pixel in units of the CRS.
+            factors: How many of its pixels one pixel spans, in x and y.
+            part: What of it the grid covers; None for all.
         """
         super().__init__(source)
-        self._cell_size = cell_size
-        own = source.grid
-        x, y = (cell_size / side for side in own.affine.cell_size)
-        self._factors = x, y
-        width, height = max(math.ceil(own.width / x - ROUNDING), 1), max(math.ceil(own.height / y - ROUNDING), 1)
-        self._grid = replace(own, width=width, height=height, affine=own.affine.scaled(x, y))
+        own, (x, y) = source.grid, factors
+        self.factors, self._part = factors, part or (0.0, 0.0, float(own.width), float(own.height))
+        left, top, wide, high = self._part
+        width, height = max(math.ceil(wide / x - ROUNDING), 1), max(math.ceil(high / y - ROUNDING), 1)
+        self._grid = replace(own, width=width, height=height, affine=own.affine.moved(left, top).scaled(x, y))
         self._gap: Gap | None = None
 
     @property
@@ -59,10 +63,11 @@ class Resampled(OverRaster):
 
     def read(self, window: Window, bands: tuple[int, ...], out: NDArray[Any], mask: NDArray[Any]) -> Validity:
         """See RasterSource."""
-        (x, y), self._gap = self._factors, None
-        left, top = math.floor(window.column * x) - MARGIN, math.floor(window.row * y) - MARGIN
-        right = math.ceil((window.column + window.width) * x) + MARGIN
-        bottom = math.ceil((window.row + window.height) * y) + MARGIN
+        (x, y), self._gap = self.factors, None
+        begin, begin_row = self._part[0] + window.column * x, self._part[1] + window.row * y
+        left, top = math.floor(begin) - MARGIN, math.floor(begin_row) - MARGIN
+        right = math.ceil(begin + window.width * x) + MARGIN
+        bottom = math.ceil(begin_row + window.height * y) + MARGIN
         fine = Window(left, top, right - left, bottom - top)
         pixels = np.zeros((len(bands), fine.height, fine.width), out.dtype)
         valid = np.zeros((mask.shape[0], fine.height, fine.width), np.uint8)
@@ -74,7 +79,7 @@ class Resampled(OverRaster):
             return validity
         if validity is Validity.FULL:
             valid[...] = 1
-        offset = window.column * x - left, window.row * y - top
+        offset = begin - left, begin_row - top
         weights = self._resampled(np.broadcast_to(valid, pixels.shape), offset, out.shape)
         values = self._resampled(pixels, offset, out.shape)
         # Invalid pixels are 0 and have no weight, so that edges keep their brightness.
@@ -88,22 +93,23 @@ class Resampled(OverRaster):
 
     def coarser(self, factor: float) -> RasterSource | None:
         """See RasterSource."""
-        return self._source.coarser(factor * max(self._factors))
+        return self._source.coarser(factor * max(self.factors))
 
     def clone(self) -> Resampled:
         """See RasterSource."""
-        return Resampled(self._source.clone(), self._cell_size)
+        return Resampled(self._source.clone(), self.factors, self._part)
 
     def _coarse(self, window: Window) -> Window:
         """Pixels of this grid; windows that touch each other do so afterwards, and overlap no more."""
-        x, y = self._factors
-        left, top = round(window.column / x), round(window.row / y)
-        right, bottom = round((window.column + window.width) / x), round((window.row + window.height) / y)
+        (x, y), (begin, begin_row, _, _) = self.factors, self._part
+        left, top = round((window.column - begin) / x), round((window.row - begin_row) / y)
+        right = round((window.column - begin + window.width) / x)
+        bottom = round((window.row - begin_row + window.height) / y)
         return Window(left, top, max(right - left, 1), max(bottom - top, 1))
 
     def _resampled(self, fine: NDArray[Any], offset: tuple[float, float], shape: tuple[int, ...]) -> NDArray[Any]:
         """An array of this shape (float64) from a finer or coarser one that begins `offset` pixels before it."""
-        (x, y), (_, height, width) = self._factors, shape
+        (x, y), (_, height, width) = self.factors, shape
         code = gdal.GRIORA_Average if max(x, y) > 1 else gdal.GRIORA_Bilinear
         dataset = gdal_array.OpenArray(np.ascontiguousarray(fine, np.float64))
         read = gdal_array.DatasetReadAsArray(

@@ -88,7 +88,7 @@ def test_others_are_dropped_before_suppression(tmp_path, raster):
     package = make_package(tmp_path / "p", TWO, CLASSES)
     outcome = run(package, raster, classes=("bus",), suppression=SuppressionPlan("Confidence", "", 0.0))
     assert [row["Class"] for row in outcome.rows] == ["Bus"]
-    assert outcome.statistics.other_classes == 1
+    assert outcome.other_classes == 1
     assert any("1 of other classes left out" in text for text in outcome.feedback.infos)
 
 

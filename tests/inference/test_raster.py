@@ -105,7 +105,7 @@ def test_objects_that_cross_the_extent_count_by_their_middle(tmp_path):
     raster = write_raster(tmp_path / "r.tif", pixels)
     outcome = run(make_package(tmp_path / "p", ORACLE), raster, "tile 30;padding 15", extent=Window(0, 0, 50, 100))
     assert {geometry.bounds[0] for geometry in outcome.geometries} == {500000 + 43 * 0.5}
-    assert outcome.statistics.outside > 0
+    assert outcome.outside > 0
 
 
 @given(st.floats(-180, 180), st.floats(0.01, 100), st.floats(0.01, 100), st.floats(-1e7, 1e7), st.floats(-1e7, 1e7))

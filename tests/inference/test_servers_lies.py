@@ -13,7 +13,7 @@ from deep_learning_packages.inference.item import Item
 from deep_learning_packages.inference.rasters.collections import Piece
 from deep_learning_packages.inference.rasters.gdal_raster import GdalRaster
 from deep_learning_packages.inference.rasters.mosaic import mosaic_of
-from deep_learning_packages.inference.rasters.resampled import Resampled
+from deep_learning_packages.inference.rasters.resampled import at_cell_size
 from deep_learning_packages.inference.rasters.source import Gap, Validity
 from deep_learning_packages.inference.services import arcgis
 from deep_learning_packages.inference.services.fetching import Answer
@@ -172,7 +172,7 @@ def test_edges_keep_their_brightness_when_resampled(tmp_path):
     pixels[0, :, :13] = 0
     path = write_raster(tmp_path / "r.tif", pixels, nodata=0)
     for size in (0.35, 0.8):
-        with closing(Resampled(GdalRaster(str(path)), size)) as raster:
+        with closing(at_cell_size(GdalRaster(str(path)), size)) as raster:
             grid = raster.grid
             plane, mask = np.zeros((1, grid.height, grid.width), np.uint8), np.zeros((1, grid.height, grid.width), np.uint8)
             raster.read(grid.window, (0,), plane, mask)
@@ -186,7 +186,7 @@ def test_resampled_pixels_lie_where_they_were(tmp_path):
     pixels = np.zeros((1, 60, 60), np.uint16)
     draw(pixels[0], (20, 30, 40, 50), 1000)
     path = write_raster(tmp_path / "r.tif", pixels)
-    with closing(Resampled(GdalRaster(str(path)), 1.0)) as raster:
+    with closing(at_cell_size(GdalRaster(str(path)), 1.0)) as raster:
         plane, mask = np.zeros((1, 20, 24), np.uint16), np.zeros((1, 20, 24), np.uint8)
         raster.read(Window(3, 9, 24, 20), (0,), plane, mask)
     rows, columns = np.nonzero(plane[0])

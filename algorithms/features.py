@@ -1,0 +1,167 @@
+"""FEATURES: any vector source, read once, so that what is classified is what is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qgis.core import (
+    Qgis,
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsCsException,
+    QgsFeature,
+    QgsFeatureRequest,
+    QgsFeatureSource,
+    QgsFields,
+    QgsGeometry,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeatureSource,
+    QgsVectorLayer,
+    QgsWkbTypes,
+)
+from qgis.PyQt.QtCore import QByteArray, QDataStream, QIODevice
+
+from ..inference.translation import tr
+from .rasters.raster_input import crs_of
+
+if TYPE_CHECKING:
+    from ..inference.classification.features import Features
+
+PORTION = 1000
+"""Features that are handed on at a time."""
+_SERVICE = re.compile(r"^https?://.+/(FeatureServer|MapServer)/\d+/?$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the features of a source have in common."""
+
+    fields: QgsFields
+    wkb_type: Qgis.WkbType
+    crs: QgsCoordinateReferenceSystem
+
+
+def layer_of_service(value: object, authcfg: str, context: QgsProcessingContext) -> object:
+    """The layer for the address of a layer of an ArcGIS service; any other value as it is. Main thread only.
+
+    Raises:
+        QgsProcessingException: The service cannot be read.
+    """
+    if not isinstance(value, str) or not _SERVICE.match(value.strip()):
+        return value
+    address = value.strip().rstrip("/")
+    # Without a CRS the layer comes in its own, whose rectangles a server understands.
+    source = f"url='{address}'" + (f" authcfg={authcfg}" if authcfg else "")
+    layer = QgsVectorLayer(source, address, "arcgisfeatureserver")
+    if not layer.isValid():
+        raise QgsProcessingException(
+            tr("FEATURES: the feature layer {address} cannot be read: {error}. Check the address, and AUTHCFG where it needs "
+               "a password.", address=address, error=layer.error().summary() or tr("no reason is given"))
+        )  # fmt: skip
+    context.temporaryLayerStore().addMapLayer(layer)
+    return layer.id()
+
+
+def check_features(source: QgsFeatureSource | None) -> None:
+    """Refuse what cannot be classified.
+
+    Raises:
+        QgsProcessingException: The source cannot be read, or is a table without geometry.
+    """
+    if source is None:
+        raise QgsProcessingException(tr("FEATURES cannot be read. Choose a vector layer of the project, a file or a table."))
+    if source.wkbType() == Qgis.WkbType.NoGeometry:
+        raise QgsProcessingException(
+            tr("FEATURES ({name}) is a table without geometry, so nobody can tell where its features lie. Choose a layer of "
+               "points, lines or polygons, or leave it empty to classify each image as a whole.", name=source.sourceName())
+        )  # fmt: skip
+
+
+def collect(
+    source: QgsProcessingFeatureSource, features: Features, context: QgsProcessingContext, check: Callable[[], None]
+) -> Table:
+    """Read all features of a source.
+
+    Args:
+        source: As Processing made it: with its selection and filter.
+        features: Takes them; it is not sealed.
+        context: Knows how coordinates are transformed.
+        check: Called now and then; raises when the user stopped the run.
+    """
+    transforms = [(wkt, _transform(source.sourceCrs(), crs_of(wkt), context)) for wkt in features.crs]
+    for portion in _portions(source):
+        check()
+        records = [packed(feature) for feature in portion]
+        features.add(records, {wkt: [_wkb(feature, transform) for feature in portion] for wkt, transform in transforms})
+    return Table(source.fields(), source.wkbType(), source.sourceCrs())
+
+
+def packed(feature: QgsFeature) -> bytes:
+    """Attributes and geometry of a feature; types and NULLs stay what they are."""
+    data = QByteArray()
+    stream = QDataStream(data, QIODevice.OpenModeFlag.WriteOnly)
+    stream.writeQVariantList(feature.attributes())
+    stream.writeBytes(b"" if feature.geometry().isNull() else bytes(feature.geometry().asWkb()))
+    return bytes(data)
+
+
+def unpacked(record: bytes) -> tuple[list[Any], QgsGeometry]:
+    """What `packed` gave."""
+    data = QByteArray(record)  # the stream only points to it
+    stream = QDataStream(data, QIODevice.OpenModeFlag.ReadOnly)
+    attributes, geometry = stream.readQVariantList(), QgsGeometry()
+    wkb = stream.readBytes()
+    if wkb:
+        geometry.fromWkb(wkb)
+    return attributes, geometry
+
+
+def _portions(source: QgsProcessingFeatureSource) -> Iterator[list[QgsFeature]]:
+    portion: list[QgsFeature] = []
+    is_straight = not QgsWkbTypes.isCurvedType(source.wkbType())
+    # Features are not refused for a geometry that is invalid: they get their labels all the same.
+    for feature in source.getFeatures(QgsFeatureRequest(), Qgis.ProcessingFeatureSourceFlag.SkipGeometryValidityChecks):
+        portion.append(straight(feature) if is_straight else QgsFeature(feature))
+        if len(portion) == PORTION:
+            yield portion
+            portion = []
+    if portion:
+        yield portion
+
+
+def straight(feature: QgsFeature) -> QgsFeature:
+    """A copy without curves: layers of ArcGIS services say that they have none, and give them all the same."""
+    copy = QgsFeature(feature)
+    geometry = copy.geometry()
+    if QgsWkbTypes.isCurvedType(geometry.wkbType()):
+        copy.setGeometry(QgsGeometry(geometry.constGet().segmentize()))
+    return copy
+
+
+def _transform(
+    source: QgsCoordinateReferenceSystem, target: QgsCoordinateReferenceSystem, context: QgsProcessingContext
+) -> QgsCoordinateTransform | None:
+    if not source.isValid() or not target.isValid() or source == target:
+        return None
+    return QgsCoordinateTransform(source, target, context.transformContext())
+
+
+def _wkb(feature: QgsFeature, transform: QgsCoordinateTransform | None) -> bytes | None:
+    """The geometry in the raster's CRS, of straight lines in the plane; None where there is none there."""
+    if not feature.hasGeometry() or feature.geometry().isEmpty():
+        return None
+    geometry = QgsGeometry(feature.geometry())
+    if QgsWkbTypes.isCurvedType(geometry.wkbType()):
+        geometry = QgsGeometry(geometry.constGet().segmentize())
+    geometry.get().dropZValue()
+    geometry.get().dropMValue()
+    if transform is not None:
+        try:
+            geometry.transform(transform)
+        except QgsCsException:
+            return None
+    return bytes(geometry.asWkb())

@@ -1,0 +1,72 @@
+"""Reads the chips of a block into a slot, one behind the other; those without a valid pixel are left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import shapely
+
+from ..blocks import Block
+from ..grid import Window
+from ..item_reader import BlockRead, ItemReader
+from ..rasters.masked import covered
+from ..rasters.source import Gap
+from ..slots import Part, Slots
+from .chips import Chip, Chips
+
+
+class ChipReader:
+    """A BlockReader for a classifier."""
+
+    def __init__(self, reader: ItemReader, chips: Chips, slots: Slots, chip_bytes: int) -> None:
+        """Open nothing yet.
+
+        Args:
+            reader: Reads windows.
+            chips: All of the run.
+            slots: Where pixels lie.
+            chip_bytes: What the largest chip takes.
+        """
+        self._reader, self._chips, self._slots, self._chip_bytes = reader, chips, slots, chip_bytes
+
+    def read(self, block: Block, slot: int) -> BlockRead:
+        """See BlockReader; a chip of which a part could not be had is missing, as its feature cannot be judged."""
+        parts: list[Part] = []
+        present: list[int] = []
+        missing: list[Window] = []
+        reason = ""
+        for place, chip in enumerate(self._chips.of(block)):
+            found = self._reader.read(chip.item, chip.window, slot, len(parts) * self._chip_bytes)
+            if found.error:
+                return BlockRead(block, slot, error=found.error)
+            if found.gap is not None:
+                missing.append(Window(block.core.column + place, 0, 1, 1))
+                reason = reason or found.gap.reason
+            elif found.part is not None:
+                part = found.part if chip.shape is None else self._blackened(slot, found.part, chip)
+                if part is not None:
+                    parts.append(part)
+                    present.append(place)
+        gap = Gap(tuple(missing), reason) if missing else None
+        return BlockRead(block, slot, tuple(parts), gap, chips=tuple(present))
+
+    def close(self) -> None:
+        """See BlockReader."""
+        self._reader.close()
+
+    def _blackened(self, slot: int, part: Part, chip: Chip) -> Part | None:
+        """The chip with 0 outside of its polygon, in pixels and mask; None where nothing valid is left.
+
+        A polygon so small that it holds no pixel's centre keeps the pixels that it touches.
+        """
+        shape = shapely.make_valid(shapely.from_wkb(chip.shape))
+        inside = covered(shape, chip.window)
+        if not inside.any():
+            inside = covered(shape, chip.window, touched=True)
+        masked = replace(part, mask_bands=part.mask_bands or 1)
+        pixels, mask = self._slots.arrays(slot, masked)
+        if not part.mask_bands:
+            mask[...] = 1
+        mask *= inside
+        pixels *= inside.astype(pixels.dtype)
+        return masked if mask.any() else None

@@ -1,0 +1,149 @@
+"""Classifies features: cuts their chips, drives them through the function, and hands out the features with their labels."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from ..blocks import Blocks
+from ..crop import Crop
+from ..driving import drive, feed_of
+from ..feedback import Feedback
+from ..fields import Field
+from ..item import Item
+from ..item_reader import BlockReader, ItemReader, Pause
+from ..journal import Journal
+from ..plan import InferencePlan
+from ..result import RunResult
+from ..run_log import tell_speed, times
+from ..slots import part_bytes
+from ..translation import tr
+from ..work import Opened, Work
+from .chip_reader import ChipReader
+from .chips import Chips
+from .features import Features
+from .label_tally import LabelTally
+from .labels import Answer, LabelDecoder, from_text
+from .whole_image import WholeImage
+
+CHIPS_IN_BLOCK = 64
+BLOCK_BYTES = 32 << 20
+"""A block holds about so many chips, if they take no more than so much; at least one batch."""
+
+
+class LabelledRow(NamedTuple):
+    """A feature on a raster with what the function said of it; `item` and `answer` are None where there is none."""
+
+    record: bytes
+    item: int | None
+    answer: Answer | None
+
+
+@dataclass(frozen=True)
+class ClassificationResult(RunResult):
+    """The features with their labels.
+
+    Attributes:
+        features: What was classified.
+        fields: Label, confidence, and what else the function gives.
+        unlabelled: How many features have no label, by reason.
+    """
+
+    features: Features
+    fields: tuple[Field, ...]
+    unlabelled: Counter[str]
+    _keys: tuple[str, ...]
+
+    def rows(self) -> Iterator[LabelledRow]:
+        """All features in the order in which they came, once for each raster that they lie on, and at least once."""
+        labels = self._journal.labels()
+        known = next(labels, None)
+        for row in self.features.rows():
+            place = row.number, -1 if row.item is None else row.item
+            while known is not None and known[:2] < place:
+                known = next(labels, None)
+            is_labelled = known is not None and known[:2] == place
+            yield LabelledRow(row.record, row.item, from_text(known[2]) if known is not None and is_labelled else None)
+
+    def values_of(self, answer: Answer | None) -> list[object]:
+        """An answer in the order of `fields`."""
+        if answer is None:
+            return [None] * len(self.fields)
+        return [answer.label, answer.confidence, *(answer.extras.get(key) for key in self._keys)]
+
+
+def classified(plan: InferencePlan, journal: Journal, feedback: Feedback) -> ClassificationResult:
+    """Run a plan that classifies features."""
+    began = time.monotonic()
+    driven = drive(plan, _work, journal, feedback)
+    tally, features = cast(LabelTally, driven.tally), cast(Features, plan.features)
+    unlabelled = _unlabelled(features, tally, driven.statistics.detections)
+    statistics = driven.statistics
+    feedback.info(tr("Features: {count}, of which {labels} have a label now", count=features.count, labels=statistics.detections))
+    for reason, count in unlabelled.items():
+        feedback.warning(tr("{count} features have no label, as {reason}.", count=count, reason=reason))
+    tell_speed(statistics, tr("chips"), 1.0, feedback)
+    extras = tally.decoder.extra_fields
+    return ClassificationResult(
+        driven,
+        times(statistics, time.monotonic() - began, 0.0),
+        journal,
+        features,
+        (_label_field(plan), _confidence_field(tally.decoder), *extras.values()),
+        unlabelled,
+        tuple(extras),
+    )
+
+
+def _label_field(plan: InferencePlan) -> Field:
+    return Field(plan.label_field, "text", plan.label_field)
+
+
+def _confidence_field(decoder: LabelDecoder) -> Field:
+    """A number; text where a chip has several (CONTRACT 7)."""
+    return Field("Confidence", "text" if decoder.has_text else "double", "Confidence")
+
+
+def _unlabelled(features: Features, tally: LabelTally, labels: int) -> Counter[str]:
+    empty = features.chips - labels - tally.failed - tally.gaps.pixels
+    found = {
+        tr("they lie outside of the raster or of what is looked at, or have no geometry"): features.off(),
+        tr("there are no valid pixels around them"): empty,
+        tr("the function's answer about their batch could not be used ({batches} batches): {reason}",
+           batches=tally.failed_batches, reason=tally.failure): tally.failed,
+        tr("their pixels could not be had"): tally.gaps.pixels,
+    }  # fmt: skip
+    return Counter({reason: count for reason, count in found.items() if count})
+
+
+def _work(plan: InferencePlan, opened: Opened, feedback: Feedback) -> Work:
+    """The work of a plan that classifies: a row of chips, cut into blocks."""
+    answers, features = opened.answers, cast(Features, plan.features)
+    crop = answers.configuration.crop
+    items = tuple(_whole(item, crop) for item in plan.items) if features.is_whole else plan.items
+    feeds = [feed_of(item, answers.configuration, feedback) for item in items]
+    chips = Chips(features, crop)
+    pixels = crop.largest[0] * crop.largest[1]
+    chip_bytes = max(
+        part_bytes(pixels * len(feed.bands) * np.dtype(feed.dtype).itemsize, pixels * max(feed.mask_bands, 1)) for feed in feeds
+    )
+    many = max(min(CHIPS_IN_BLOCK, BLOCK_BYTES // chip_bytes) // crop.batch_size, 1) * crop.batch_size
+    configuration = replace(answers.configuration, width=many, height=1, padding=0, in_chips=True)
+
+    def open_reader(pause: Pause) -> BlockReader:
+        return ChipReader(ItemReader(feeds, opened.slots, pause), chips, opened.slots, chip_bytes)
+
+    decoder = LabelDecoder({field.name.casefold(): field for field in answers.fields}, plan.package.definition.classes)
+    tally = LabelTally(replace(plan, items=items), chips, decoder, crop.batch_size)
+    return Work(Blocks((chips.row,), configuration), configuration, feeds, tally, many * chip_bytes, open_reader)
+
+
+def _whole(item: Item, crop: Crop) -> Item:
+    """A raster whose pixels are those of its one chip."""
+    source = WholeImage(item.source, item.extent, crop.width, crop.height, item.mask is not None)
+    return replace(item, source=source, extent=source.grid.window)

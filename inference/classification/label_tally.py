@@ -1,0 +1,114 @@
+"""Turns what a function answered about a block of chips into labels, and keeps count of what went wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, field
+
+from numpy.typing import NDArray
+
+from ..blocks import Block
+from ..errors import FeatureSetError, WorkerError
+from ..fields import Field
+from ..gaps import Gaps
+from ..grid import Window
+from ..lanes import BlockTask
+from ..plan import InferencePlan
+from ..translation import tr
+from ..worker import Reply
+from .chips import Chips
+from .labels import Answer, LabelDecoder, Labels, to_text
+
+
+@dataclass
+class LabelTally:
+    """The counts of all blocks so far; a journal keeps them, so that a resumed run counts on.
+
+    Attributes:
+        plan: The run, with the rasters as they are read.
+        chips: All of it.
+        decoder: Reads the answers.
+        batch: Chips in a full batch.
+        failed_batches: Batches that got no labels, as the function's answer could not be used.
+        failed: Chips of these.
+        failure: What was wrong with the first one.
+        gaps: What could not be read; a chip counts as one pixel.
+    """
+
+    plan: InferencePlan
+    chips: Chips
+    decoder: LabelDecoder
+    batch: int
+    failed_batches: int = field(default=0, init=False)
+    failed: int = field(default=0, init=False)
+    failure: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        self.gaps = Gaps([self.chips.row], self._place, self.plan.max_missing, tr("features"))
+
+    def _place(self, item: int, window: Window) -> NDArray:  # type: ignore[type-arg]  # noqa: ARG002 - all chips lie in one row
+        return self.chips.middle(window.column, self.plan.items)
+
+    def where(self, block: Block) -> str:
+        """Where the first feature of a block lies, for users."""
+        x, y = self.chips.middle(block.core.column, self.plan.items)
+        return tr("At one of {count} features near {x:.8g}, {y:.8g}", count=len(self.chips.of(block)), x=x, y=y)
+
+    def take(self, reply: Reply, task: BlockTask) -> Labels:
+        """The labels of a block; a batch whose answer cannot be used has none, and is counted.
+
+        Raises:
+            WorkerError: The answer tells of other chips than were sent.
+        """
+        chips = self.chips.of(task.block)
+        sent = [chips[place] for place in task.chips]
+        answers = list(self._answers(reply))
+        if len(answers) != len(sent):
+            raise WorkerError(tr("The inference process answered {found} chips of {count}.", found=len(answers), count=len(sent)))
+        return Labels([(chip.number, chip.item, to_text(answer)) for chip, answer in zip(sent, answers) if answer is not None])
+
+    def _answers(self, reply: Reply) -> Iterator[Answer | None]:
+        """One for each chip that was sent, in their order; None where the batch failed."""
+        start = 0
+        for count, length, problem in _calls(reply):
+            payload = reply.payload[start : start + length]
+            start += length
+            try:
+                if problem:
+                    raise FeatureSetError(problem)
+                yield from self.decoder.decode(payload, count, self.batch)
+            except FeatureSetError as error:
+                self.failed_batches += 1
+                self.failed += count
+                self.failure = self.failure or str(error)
+                yield from [None] * count
+
+    def to_text(self) -> str:
+        """All counts, and what was learned of fields, as JSON."""
+        decoder = self.decoder
+        learned = {key: astuple(value) for key, value in decoder.learned.items()}
+        counts = [self.failed_batches, self.failed, self.failure]
+        known = [learned, sorted(decoder.used), decoder.has_text]
+        return json.dumps({"counts": counts, "learned": known, "gaps": self.gaps.to_json()})
+
+    def restore(self, text: str) -> None:
+        """Count on from what `to_text` gave."""
+        kept, decoder = json.loads(text), self.decoder
+        self.failed_batches, self.failed, self.failure = kept["counts"]
+        learned, used, decoder.has_text = kept["learned"]
+        decoder.learned = {key: Field(*value) for key, value in learned.items()}
+        decoder.used = set(used)
+
+
+def _calls(reply: Reply) -> list[tuple[int, int, str]]:
+    """Chips, bytes and problem of each call; the worker is not trusted.
+
+    Raises:
+        WorkerError: They are no such numbers.
+    """
+    calls = (reply.message or {}).get("answers")
+    try:
+        return [(int(count), int(length), str(problem)) for count, length, problem in calls]  # type: ignore[union-attr]
+    except (TypeError, ValueError) as error:
+        raise WorkerError(tr("The inference process answered something that is no answer about chips.")) from error
