@@ -20,7 +20,15 @@ RunPlan = Callable[[InferencePlan, Feedback], AbstractContextManager["Result"]]
 
 
 def load_engine() -> RunPlan:
-    """The engine's `run_plan`.
+    """The engine's `run_plan`; raises as `check_shapely` does."""
+    check_shapely()
+    from ..inference.run import run_plan
+
+    return run_plan
+
+
+def check_shapely() -> None:
+    """Refuse to go on without shapely 2.
 
     Raises:
         InferenceError: shapely is missing or too old.
@@ -39,6 +47,3 @@ def load_engine() -> RunPlan:
                 found=tr("version {version}", version=found) if found else tr("none"),
             )
         )
-    from ..inference.run import run_plan
-
-    return run_plan

@@ -96,7 +96,9 @@ def collect(
     for portion in _portions(source):
         check()
         records = [packed(feature) for feature in portion]
-        features.add(records, {wkt: [_wkb(feature, transform) for feature in portion] for wkt, transform in transforms})
+        features.add(
+            records, {wkt: [plain_wkb(feature.geometry(), transform) for feature in portion] for wkt, transform in transforms}
+        )
     return Table(source.fields(), source.wkbType(), source.sourceCrs())
 
 
@@ -123,14 +125,19 @@ def unpacked(record: bytes) -> tuple[list[Any], QgsGeometry]:
 def _portions(source: QgsProcessingFeatureSource) -> Iterator[list[QgsFeature]]:
     portion: list[QgsFeature] = []
     is_straight = not QgsWkbTypes.isCurvedType(source.wkbType())
-    # Features are not refused for a geometry that is invalid: they get their labels all the same.
-    for feature in source.getFeatures(QgsFeatureRequest(), Qgis.ProcessingFeatureSourceFlag.SkipGeometryValidityChecks):
-        portion.append(straight(feature) if is_straight else QgsFeature(feature))
+    for feature in features_in(source):
+        portion.append(straight(feature) if is_straight else feature)
         if len(portion) == PORTION:
             yield portion
             portion = []
     if portion:
         yield portion
+
+
+def features_in(source: QgsProcessingFeatureSource) -> Iterator[QgsFeature]:
+    """All features of a source, also those whose geometry is invalid, which stop other algorithms."""
+    for feature in source.getFeatures(QgsFeatureRequest(), Qgis.ProcessingFeatureSourceFlag.SkipGeometryValidityChecks):
+        yield QgsFeature(feature)
 
 
 def straight(feature: QgsFeature) -> QgsFeature:
@@ -150,11 +157,11 @@ def _transform(
     return QgsCoordinateTransform(source, target, context.transformContext())
 
 
-def _wkb(feature: QgsFeature, transform: QgsCoordinateTransform | None) -> bytes | None:
-    """The geometry in the raster's CRS, of straight lines in the plane; None where there is none there."""
-    if not feature.hasGeometry() or feature.geometry().isEmpty():
+def plain_wkb(geometry: QgsGeometry, transform: QgsCoordinateTransform | None = None) -> bytes | None:
+    """A geometry of straight lines in the plane, in another CRS if one is wanted; None where there is none there."""
+    if geometry.isNull() or geometry.isEmpty():
         return None
-    geometry = QgsGeometry(feature.geometry())
+    geometry = QgsGeometry(geometry)
     if QgsWkbTypes.isCurvedType(geometry.wkbType()):
         geometry = QgsGeometry(geometry.constGet().segmentize())
     geometry.get().dropZValue()

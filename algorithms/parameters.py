@@ -12,6 +12,7 @@ from qgis.core import (
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterField,
     QgsProcessingParameterFile,
     QgsProcessingParameterFileDestination,
     QgsProcessingParameterNumber,
@@ -116,16 +117,24 @@ def suppression(name: str) -> QgsProcessingParameterDefinition:
     return parameter
 
 
-def confidence_field(name: str) -> QgsProcessingParameterDefinition:
-    """What tells which of two duplicates is better."""
-    parameter = QgsProcessingParameterString(name, tr("Confidence field"), "Confidence", optional=True)
+def confidence_field(name: str, layer: str = "") -> QgsProcessingParameterDefinition:
+    """What tells which of two duplicates is better; of a layer that exists, if its parameter is named."""
+    label = tr("Confidence field")
+    if layer:
+        parameter = QgsProcessingParameterField(name, label, "Confidence", layer)
+    else:
+        parameter = QgsProcessingParameterString(name, label, "Confidence", optional=True)
     parameter.setHelp(tr("The field with the confidence, for Non Maximum Suppression."))
     return parameter
 
 
-def class_field(name: str) -> QgsProcessingParameterDefinition:
-    """What tells which features are of one class."""
-    parameter = QgsProcessingParameterString(name, tr("Class field"), optional=True)
+def class_field(name: str, layer: str = "") -> QgsProcessingParameterDefinition:
+    """What tells which features are of one class; as above."""
+    label = tr("Class field")
+    if layer:
+        parameter = QgsProcessingParameterField(name, label, None, layer, optional=True)
+    else:
+        parameter = QgsProcessingParameterString(name, label, optional=True)
     parameter.setHelp(
         tr("The field with the class, for Non Maximum Suppression. Left empty, Classvalue or Value is used where the "
            "model gives it, else all features are of one class.")

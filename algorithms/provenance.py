@@ -88,7 +88,7 @@ def apply_metadata(layer: QgsVectorLayer, provenance: Provenance) -> None:
     sentences = [_without_tags(sentence) for sentence in provenance.sentences()]
     metadata.setType("dataset")
     metadata.setTitle(_without_tags(provenance.package))
-    summary = tr("Objects that the deep learning model {name} found.", name=metadata.title())
+    summary = tr("Made by the deep learning model {name}.", name=metadata.title())
     metadata.setAbstract("\n".join([summary, *sentences]))
     metadata.setHistory([*metadata.history(), *sentences])
     metadata.setCrs(layer.crs())

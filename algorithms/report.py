@@ -15,10 +15,10 @@ import numpy as np
 from ..inference.classes import ModelClass, class_colors
 from ..inference.findings import Example, Findings
 from ..inference.grid import Window
+from ..inference.item import Item
 from ..inference.pictures import Photographer, Picture
 from ..inference.plan import InferencePlan
-from ..inference.rasters.source import RasterSource
-from ..inference.run import InferenceResult
+from ..inference.run import Result
 from ..inference.translation import tr
 from .finishing import Finishing
 from .page import document, swatch, table
@@ -44,9 +44,11 @@ class Report:
         classes: Of the model definition, for colours.
         seconds: How long each part of the run took, by its name.
         warnings: Those of the log.
-        source: The raster at the cell size of the run; None where there were several, which have no common map.
-        window: The pixels of its grid that were searched.
+        items: The rasters at the cell size of the run, with the part that was looked at.
         bands: Those that the model read.
+        lead: What was done, in one line.
+        chip: Pixels that the model looked at around each feature, where it classified some; else 0.
+        has_map: Whether there is one raster, so that there is a map.
     """
 
     findings: Findings
@@ -54,29 +56,44 @@ class Report:
     classes: Sequence[ModelClass]
     seconds: dict[str, float]
     warnings: Sequence[str]
-    source: RasterSource | None
-    window: Window
+    items: Sequence[Item]
     bands: tuple[int, ...]
+    lead: str
+    chip: int = 0
+    has_map: bool = True
+    _photographers: dict[int, Photographer] = field(default_factory=dict, init=False)
     _numbers: Iterator[int] = field(default_factory=itertools.count, init=False)
 
     def html(self) -> str:
         """The whole page."""
-        photographer = None if self.source is None else Photographer(self.source, self.bands)
         colors = class_colors(self.findings.counts, self.classes, self.findings.class_field)
-        total = sum(self.findings.counts.values())
         parts = [
             "".join(f'<p class="warning">{escape(text)}</p>' for text in self.warnings),
             _section(tr("Classes"), self._counts(colors)),
             _section(tr("Rasters"), self._rasters()),
-            _section(tr("Map"), self._map(photographer, colors)),
+            _section(tr("Map"), self._map(colors)),
             _section(tr("Confidence"), self._histogram()),
-            _section(tr("Most confident"), self._crops(photographer, self.findings.best, colors)),
-            _section(tr("Least confident"), self._crops(photographer, self.findings.worst, colors)),
+            *self._examples(colors),
             _section(tr("Time"), self._times()),
             _section(tr("How it was made"), self._facts()),
         ]
-        lead = tr("{count} objects found", count=total)
-        return document(tr("Report: {name}", name=self.provenance.package), "\n".join(parts), lead)
+        return document(tr("Report: {name}", name=self.provenance.package), "\n".join(parts), self.lead)
+
+    def _examples(self, colors: Colors) -> Iterator[str]:
+        """The surest and the least sure ones; of a classifier the least sure ones of each class."""
+        if not self.chip:
+            yield _section(tr("Most confident"), self._crops(self.findings.best, colors))
+            yield _section(tr("Least confident"), self._crops(self.findings.worst, colors))
+            return
+        for label, _ in self.findings.counts.most_common():
+            name = colors[label][0] or tr("without a class")
+            examples = self.findings.doubtful.get(label, ())
+            yield _section(tr("Least certain of {name}", name=name), self._crops(examples, colors))
+
+    def _photographer(self, item: int) -> Photographer:
+        if item not in self._photographers:
+            self._photographers[item] = Photographer(self.items[item].source, self.bands)
+        return self._photographers[item]
 
     def _facts(self) -> str:
         lines = [line.partition(": ")[::2] for line in self.provenance.sentences()]
@@ -101,20 +118,21 @@ class Report:
         rows = [[escape(name), f"{count}", _bar(count / most)] for name, count in counts]
         return table([tr("Raster"), tr("Objects"), ""], rows) if rows else ""
 
-    def _map(self, photographer: Photographer | None, colors: Colors) -> str:
-        if photographer is None:
+    def _map(self, colors: Colors) -> str:
+        if not self.has_map:
             return ""
-        outlines = self.findings.outlines
-        dots = None if outlines or not len(self.findings.points) else self.source.grid.affine.invert(self.findings.points)
-        picture = photographer.of_window(self.window, MAP_PIXELS, dots)
+        outlines, item = self.findings.outlines, self.items[0]
+        points = self.findings.points
+        dots = None if outlines or not len(points) else item.source.grid.affine.invert(points)
+        picture = self._photographer(0).of_window(item.extent, MAP_PIXELS, dots)
         if picture is None:
             return f"<p>{escape(tr('The raster is large and has no overviews, so there is no picture of all of it.'))}</p>"
         return f"<figure>{self._drawing(picture, outlines, colors)}</figure>"
 
-    def _crops(self, photographer: Photographer | None, examples: Sequence[Example], colors: Colors) -> str:
+    def _crops(self, examples: Sequence[Example], colors: Colors) -> str:
         figures = []
-        for example in examples if photographer is not None else ():
-            picture = photographer.of_window(self._around(example.geometry), CROP_PIXELS)
+        for example in examples if self.has_map or self.chip else ():
+            picture = self._photographer(example.item).of_window(self._around(example), CROP_PIXELS)
             if picture is not None:
                 caption = " ".join(part for part in (colors[example.label][0], f"{example.confidence:.3g}") if part)
                 figures.append(
@@ -122,12 +140,14 @@ class Report:
                 )
         return f'<div class="crops">{"".join(figures)}</div>' if figures else ""
 
-    def _around(self, geometry: Any) -> Window:  # noqa: ANN401 - shapely has no type stubs
-        """A square of pixels with the geometry in its middle and room around it."""
-        left, bottom, right, top = geometry.bounds
-        corners = self.source.grid.affine.invert(np.array([[left, bottom], [left, top], [right, bottom], [right, top]]))
+    def _around(self, example: Example) -> Window:
+        """A square of pixels with the geometry in its middle and room around it, or what a classifier saw at least."""
+        left, bottom, right, top = example.geometry.bounds
+        corners = self.items[example.item].source.grid.affine.invert(
+            np.array([[left, bottom], [left, top], [right, bottom], [right, top]])
+        )
         low, high = corners.min(axis=0), corners.max(axis=0)
-        side = int(max((high - low).max() * 1.8, LEAST_CROP))
+        side = int(max((high - low).max() * (1.0 if self.chip else 1.8), self.chip or LEAST_CROP))
         middle = (low + high) / 2
         return Window(round(middle[0] - side / 2), round(middle[1] - side / 2), side, side)
 
@@ -136,7 +156,7 @@ class Report:
         data = base64.b64encode(picture.jpeg).decode("ascii")
         by_color: dict[str, list[str]] = {}
         for example in outlines:
-            by_color.setdefault(colors[example.label][1], []).append(self._path(example.geometry, picture))
+            by_color.setdefault(colors[example.label][1], []).append(self._path(example, picture))
         drawn = "".join(self._outlined("".join(paths), color) for color, paths in by_color.items())
         size = f'viewBox="0 0 {picture.width} {picture.height}" width="{picture.width}" height="{picture.height}"'
         return (
@@ -153,15 +173,15 @@ class Report:
         )
         return f'<defs><path id="{name}" d="{path}"/></defs>{lines}'
 
-    def _path(self, geometry: Any, picture: Picture) -> str:  # noqa: ANN401
+    def _path(self, example: Example, picture: Picture) -> str:
         """An outline in pixels of the picture, no finer than they are."""
         import shapely
 
         def place(points: Any) -> Any:  # noqa: ANN401
-            return picture.place(self.source.grid.affine.invert(points))
+            return picture.place(self.items[example.item].source.grid.affine.invert(points))
 
         drawn = []
-        for part in shapely.get_parts(shapely.simplify(shapely.transform(geometry, place), 0.5)):
+        for part in shapely.get_parts(shapely.simplify(shapely.transform(example.geometry, place), 0.5)):
             for line in [part.exterior, *part.interiors] if part.geom_type == "Polygon" else [part]:
                 places = shapely.get_coordinates(line)
                 if part.geom_type == "Point":
@@ -195,24 +215,26 @@ class Report:
         return table([], [*rows, [f"<b>{escape(tr('All'))}</b>", f"<b>{total:.1f} s</b>", ""]])
 
 
-def write_report(path: str, plan: InferencePlan, result: InferenceResult, finishing: Finishing, feedback: TaskFeedback) -> bool:
+def write_report(path: str, plan: InferencePlan, result: Result, finishing: Finishing, feedback: TaskFeedback) -> bool:
     """Write the report of a run; where that fails, tell it, as the layer is complete and the run has not failed."""
     try:
-        report = Report(
-            Findings.of(result.detections(), finishing.confidence),
-            finishing.provenance,
-            plan.package.definition.classes,
-            result.seconds,
-            feedback.warnings,
-            plan.items[0].source if len(plan.items) == 1 else None,
-            plan.items[0].extent,
-            result.bands,
-        )
+        report = _report_of(plan, result, finishing, feedback.warnings)
         Path(path).write_text(report.html(), encoding="utf-8", errors="replace")
     except Exception as error:  # noqa: BLE001 - see above
         feedback.warning(tr("The report cannot be written: {error}", error=error))
         return False
     return True
+
+
+def _report_of(plan: InferencePlan, result: Result, finishing: Finishing, warnings: Sequence[str]) -> Report:
+    common = finishing.provenance, plan.package.definition.classes, result.seconds, warnings, plan.items, result.bands
+    is_one = len(plan.items) == 1
+    if plan.features is None:
+        findings = Findings.of(((0, each) for each in result.detections()), finishing.confidence)
+        return Report(findings, *common, tr("{count} objects found", count=sum(findings.counts.values())), has_map=is_one)
+    findings, features = Findings.of(result.located(), "Confidence"), plan.features
+    lead = tr("{count} of {all} features have a label", count=sum(findings.counts.values()), all=features.count)
+    return Report(findings, *common, lead, max(result.crop.largest), is_one and not features.is_whole)
 
 
 def _section(title: str, body: str) -> str:

@@ -85,7 +85,7 @@ class DirectFunction:
         values, _ = scalars(declared_arguments(self.function.getParameterInfo()), parse_values(arguments))
         answer = self.function.getConfiguration(**values, model=model, device=device)
         answer = {key: list(value) if isinstance(value, tuple) else value for key, value in answer.items()}
-        self.configuration = Configuration.from_answer(answer, opened.definition.values)
+        self.configuration = Configuration.from_answer(answer, opened.definition.values, values)
 
     def blocks(self, source: RasterSource) -> list[Block]:
         """The blocks of a raster that the host would send."""
@@ -119,22 +119,23 @@ def peak_mebibytes() -> int:
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
 
-def mirrored_raster(size: int, compress: str = "DEFLATE") -> Path:
-    """The sample image, mirrored again and again to size × size pixels, as a tiled GeoTIFF; kept for the next time."""
+def mirrored_raster(size: int, compress: str = "DEFLATE", image: str = "tree_crowns") -> Path:
+    """A sample image, mirrored again and again to size × size pixels, as a tiled GeoTIFF; kept for the next time."""
     from osgeo import gdal
 
     gdal.UseExceptions()
-    path = RESULTS / f"mirrored_{size}_{compress.lower()}.tif"
+    path = RESULTS / f"mirrored_{image}_{size}_{compress.lower()}.tif"
     if path.exists():
         return path
     RESULTS.mkdir(exist_ok=True)
-    source = gdal.Open(str(SAMPLE / "tree_crowns.tif"))
+    source = gdal.Open(str(SAMPLE / f"{image}.tif"))
     pixels = source.ReadAsArray()
     columns = mirrored_indices(pixels.shape[2], size)
     rows = mirrored_indices(pixels.shape[1], size)
     unfinished = path.with_suffix(".unfinished")
     options = ["TILED=YES", "BLOCKXSIZE=512", "BLOCKYSIZE=512", f"COMPRESS={compress}", "PREDICTOR=2", "NUM_THREADS=ALL_CPUS"]
-    target = gdal.GetDriverByName("GTiff").Create(str(unfinished), size, size, 3, gdal.GDT_Byte, [*options, "BIGTIFF=IF_SAFER"])
+    options += ["BIGTIFF=IF_SAFER", "PHOTOMETRIC=RGB", "ALPHA=NO"]
+    target = gdal.GetDriverByName("GTiff").Create(str(unfinished), size, size, len(pixels), gdal.GDT_Byte, options)
     target.SetGeoTransform(source.GetGeoTransform())
     target.SetProjection(source.GetProjection())
     for top in range(0, size, 512):

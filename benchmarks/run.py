@@ -17,6 +17,7 @@ from common import REPEATS, mirrored_raster, write_results
 
 HERE = Path(__file__).parent
 LARGE, SMALL, MOSAIC = 20_000, 5_000, 6_144
+CHIPS = 20_000
 SOURCES = ("direct", "file", "cog", "tiles", "mosaic", "warped")
 CROWDS = {0: "scattered", 10: "10 per object", 1000: "1000 per object"}
 
@@ -65,6 +66,14 @@ def main() -> None:
         print(
             f"(e) {kind}: opened in {opening:.2f} s, vectorize alone {alone:.2f} s, pipeline {seconds:.2f} s, ratio {ratio:.2f}"
         )
+
+    (alone, _), (chips, _) = medians("chips.py", (CHIPS, "direct"), (CHIPS, "pipeline"))
+    (few, few_peak), (many, many_peak) = medians("chips.py", (10**4, "null"), (10**6, "null"))
+    table["chips"] = {"direct": alone, "pipeline": chips, "ratio": alone / chips, "1e4": few_peak, "1e6": many_peak}
+    print(
+        f"(f) {CHIPS} chips: vectorize alone {alone:.2f} s, whole run {chips:.2f} s, ratio {alone / chips:.2f}; with a null "
+        f"function 10⁴ in {few:.1f} s, 10⁶ in {many:.1f} s, peak {few_peak:.0f} and {many_peak:.0f} MiB"
+    )
 
     for per_object, name in CROWDS.items():
         (few, _, _), (many, peak, stays) = medians("suppression.py", (10**5, per_object), (10**6, per_object))

@@ -135,7 +135,7 @@ class FeatureSetDecoder:
                 if not is_own(name):
                     named = self.fields.get(name.casefold()) or self._learned(name, value)
                     columns.setdefault(named.name, [None] * len(rows))[place] = scalar(value)
-        confidence = np.array([_confidence(value) for value in self._column(columns, self.confidence_field, len(rows))], float)
+        confidence = np.array([confidence_of(value) for value in self._column(columns, self.confidence_field, len(rows))], float)
         return Detections(geometries, confidence, self._classes(columns, len(rows)), columns)
 
     def _learned(self, name: str, value: object) -> Field:
@@ -227,7 +227,7 @@ def _largest_polygon(geometry: shapely.Geometry) -> shapely.Polygon | None:
     return max(polygons, key=lambda polygon: polygon.area, default=None)
 
 
-def _confidence(value: object) -> float:
+def confidence_of(value: object) -> float:
     """A number, also as text, also the greatest of several joined by semicolons; NaN when there is none."""
     try:
         if isinstance(value, str):

@@ -18,17 +18,20 @@ from .detections import Detections
 from .fields import IMAGE
 
 EXAMPLES = 6
-"""Detections that are shown at each end."""
+"""Detections that are shown at each end, and of each class."""
+CLASSES = 24
+"""Classes of which examples are kept."""
 BINS = 20
 
 
 @dataclass(frozen=True)
 class Example:
-    """One detection: confidence, class and geometry in map coordinates."""
+    """One detection: confidence, class, geometry in map coordinates, and the raster that it lies on."""
 
     confidence: float
     label: str
     geometry: Any
+    item: int = 0
 
 
 @dataclass
@@ -42,6 +45,7 @@ class Findings:
         confidence: Of all that have one.
         best: The surest ones, the surest first.
         worst: The least sure ones, the least sure first.
+        doubtful: Alike of each class, for no more than CLASSES of them.
         points: A point of each detection (n, 2), in map coordinates.
         outlines: Geometries with their classes, as long as there are no more than `limit`.
         limit: For `outlines`.
@@ -53,20 +57,22 @@ class Findings:
     confidence: NDArray[Any] = field(default_factory=lambda: np.empty(0))
     best: list[Example] = field(default_factory=list)
     worst: list[Example] = field(default_factory=list)
+    doubtful: dict[str, list[Example]] = field(default_factory=dict)
     points: NDArray[Any] = field(default_factory=lambda: np.empty((0, 2)))
     outlines: list[Example] = field(default_factory=list)
     limit: int = 3000
 
     @classmethod
-    def of(cls, batches: Iterable[Detections], confidence_field: str) -> Findings:
-        """Summarise what a run has found; memory grows only by the points and numbers."""
+    def of(cls, batches: Iterable[tuple[int, Detections]], confidence_field: str) -> Findings:
+        """Summarise what a run has found on each item; memory grows only by the points and numbers."""
         findings = cls()
         numbers: list[NDArray[Any]] = []
         points: list[NDArray[Any]] = []
         order = itertools.count()  # so that equal confidences never compare geometries
         best: list[tuple[float, int, Example]] = []
         worst: list[tuple[float, int, Example]] = []
-        for batch in batches:
+        doubtful: dict[str, list[tuple[float, int, Example]]] = {}
+        for item, batch in batches:
             confidence = _numbers(batch, confidence_field)
             findings.class_field = findings.class_field or class_field(batch.attributes) or ""
             labels = _labels(batch)
@@ -75,24 +81,30 @@ class Findings:
             numbers.append(confidence[np.isfinite(confidence)])
             points.append(shapely.get_coordinates(shapely.centroid(batch.geometries)))
             for value, label, geometry in zip(confidence, labels, batch.geometries):
-                example = Example(float(value), label, geometry)
+                example = Example(float(value), label, geometry, item)
                 if len(findings.outlines) <= findings.limit:
                     findings.outlines.append(example)
                 if np.isfinite(value):
                     number = next(order)
                     _keep(best, (float(value), -number, example))
                     _keep(worst, (-float(value), -number, example))
+                    if label in doubtful or len(doubtful) < CLASSES:
+                        _keep(doubtful.setdefault(label, []), (-float(value), -number, example))
         findings.confidence = np.concatenate(numbers) if numbers else np.empty(0)
         findings.points = np.concatenate(points) if points else np.empty((0, 2))
         if len(findings.outlines) > findings.limit:
             findings.outlines.clear()
-        findings.best = [entry[2] for entry in sorted(best, key=lambda entry: entry[:2], reverse=True)]
-        findings.worst = [entry[2] for entry in sorted(worst, key=lambda entry: entry[:2], reverse=True)]
+        findings.best, findings.worst = _sorted(best), _sorted(worst)
+        findings.doubtful = {label: _sorted(heap) for label, heap in doubtful.items()}
         return findings
 
     def histogram(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """How many detections lie in each range of confidence, and the edges of the ranges."""
         return np.histogram(self.confidence, BINS)
+
+
+def _sorted(heap: list[tuple[float, int, Example]]) -> list[Example]:
+    return [entry[2] for entry in sorted(heap, key=lambda entry: entry[:2], reverse=True)]
 
 
 def _keep(heap: list[tuple[float, int, Example]], entry: tuple[float, int, Example]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from .arguments import ModelArgument, declared_arguments
@@ -14,7 +14,7 @@ from .fields import GEOMETRY_TYPES, Field, declared_fields
 from .interpreter import Interpreter
 from .package import Package
 from .sandbox import Sandbox
-from .slots import Part, Slots
+from .slots import Part, Slots, runs_of
 from .translation import tr
 from .worker import Worker
 from .worker_errors import understood
@@ -146,7 +146,7 @@ class RasterFunction:
     def request(self, slot: int, parts: Sequence[Part], batch: int | None) -> None:
         """Ask for a block, or for chips in batches of at most so many; the answer comes to where the worker delivers."""
         message: dict[str, Any] = {
-            "command": "vectorize", "slot": slot, "parts": [asdict(part) for part in parts], "batch": batch,
+            "command": "vectorize", "slot": slot, "runs": runs_of(parts), "batch": batch,
         }  # fmt: skip
         self.worker.send(message)
 

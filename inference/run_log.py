@@ -11,15 +11,16 @@ from .translation import tr
 from .work import Work
 
 
-def times(statistics: Statistics, searching: float, merging: float) -> dict[str, float]:
+def times(statistics: Statistics, searching: float, merging: float | None = None) -> dict[str, float]:
     """Where the time went, in seconds."""
     waited = statistics.waited_for_worker + statistics.waited_for_reader
+    merged = {} if merging is None else {tr("Looking for duplicates"): merging}
     return {
         tr("Loading the package"): max(searching - statistics.seconds, 0.0),
         tr("Blocks: waiting for the model"): statistics.waited_for_worker,
         tr("Blocks: waiting for the raster"): statistics.waited_for_reader,
         tr("Blocks: everything else"): max(statistics.seconds - waited, 0.0),
-        tr("Looking for duplicates"): merging,
+        **merged,
     }
 
 

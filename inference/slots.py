@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,17 @@ class Part:
     shape: tuple[int, int, int]
     dtype: str
     mask_bands: int
+
+
+def runs_of(parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """Parts for a worker: those that are alike and lie at equal distances are told of together."""
+    runs = []
+    for (shape, dtype, mask_bands), group in itertools.groupby(parts, key=lambda part: (part.shape, part.dtype, part.mask_bands)):
+        offsets = [part.offset for part in group]
+        step = offsets[1] - offsets[0] if len(offsets) > 1 else 0
+        alike = {"shape": shape, "dtype": dtype, "mask_bands": mask_bands}
+        runs.append({"offset": offsets[0], "step": step, "count": len(offsets), **alike})
+    return runs
 
 
 def part_bytes(pixel_bytes: int, mask_bytes: int) -> int:

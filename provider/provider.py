@@ -10,6 +10,8 @@ from qgis.PyQt.QtGui import QIcon
 from ..algorithms.classify_objects import ClassifyObjects
 from ..algorithms.detect_objects import DetectObjects
 from ..algorithms.inspect_package import InspectPackage
+from ..algorithms.non_maximum_suppression import NonMaximumSuppression
+from ..algorithms.packaged_model import DetectAndClassify
 from ..inference.translation import tr
 
 ICON = Path(__file__).parent.parent / "resources" / "icons" / "provider.svg"
@@ -36,5 +38,5 @@ class DeepLearningPackagesProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self) -> None:
         """Add every algorithm."""
-        for algorithm in (DetectObjects(), ClassifyObjects(), InspectPackage()):
+        for algorithm in (DetectObjects(), ClassifyObjects(), NonMaximumSuppression(), InspectPackage(), DetectAndClassify()):
             self.addAlgorithm(algorithm)

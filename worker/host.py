@@ -99,7 +99,7 @@ class FunctionHost:
     def prepare(self, request: Message) -> None:
         """Copy the arrays of a request out of their slot; called in another thread while the function is busy."""
         try:
-            self._prepared.put([self._block(request["slot"], part) for part in request["parts"]])
+            self._prepared.put([block for run in request["runs"] for block in self._blocks(request["slot"], run)])
         except Exception as error:  # noqa: BLE001 - it is raised where the block is asked for
             self._prepared.put(error)
 
@@ -145,19 +145,24 @@ class FunctionHost:
             **named, "raster_pixels": pixels[0], "raster_mask": masks[0], "rasters_pixels": pixels, "rasters_mask": masks,
         }  # fmt: skip
 
-    def _block(self, slot: int, part: Message) -> Block:
-        """Copy an array out of its slot: pixels (bands, height, width) in their own dtype, mask uint8 alike."""
+    def _blocks(self, slot: int, run: Message) -> Iterator[Block]:
+        """Copy arrays that lie at equal distances out of their slot: pixels (bands, height, width) and mask, uint8 alike."""
         if self._memory is None:
             raise ContractError("a block came before the slots")
-        shape, dtype = tuple(part["shape"]), np.dtype(part["dtype"])
-        start, count = slot * self._slot_bytes + part["offset"], int(np.prod(shape))
-        pixels = np.frombuffer(self._memory, dtype, count, start).reshape(shape).copy()
-        mask = np.ones(shape, np.uint8)
-        if part["mask_bands"]:
-            mask_shape = (part["mask_bands"], *shape[1:])
-            begin = start + mask_offset(pixels.nbytes)
-            mask[:] = np.frombuffer(self._memory, np.uint8, int(np.prod(mask_shape)), begin).reshape(mask_shape)
-        return pixels, mask
+        shape, start = (run["count"], *run["shape"]), slot * self._slot_bytes + run["offset"]
+        pixels = self._array(shape, np.dtype(run["dtype"]), start, run["step"]).copy()
+        masks = np.ones(shape, np.uint8)
+        if run["mask_bands"]:
+            begin = start + mask_offset(pixels[0].nbytes)
+            masks[:] = self._array((shape[0], run["mask_bands"], *shape[2:]), np.dtype(np.uint8), begin, run["step"])
+        return zip(pixels, masks)
+
+    def _array(self, shape: tuple[int, ...], dtype: np.dtype[Any], start: int, step: int) -> NDArray[Any]:
+        """A view of arrays in the slots, the begins of which are `step` bytes apart."""
+        strides = [dtype.itemsize]
+        for length in reversed(shape[2:]):
+            strides.insert(0, strides[0] * length)
+        return np.ndarray(shape, dtype, self._memory, start, (step, *strides))
 
 
 def _batches(chips: list[Block], size: int) -> Iterator[list[Block]]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple, cast
+from operator import itemgetter
+from typing import Any, NamedTuple, cast
 
 import numpy as np
+import shapely
 
 from ..blocks import Blocks
 from ..crop import Crop
+from ..detections import Detections, georeferenced
 from ..driving import drive, feed_of
 from ..feedback import Feedback
-from ..fields import Field
+from ..fields import IMAGE, Field
 from ..item import Item
 from ..item_reader import BlockReader, ItemReader, Pause
 from ..journal import Journal
@@ -52,23 +56,63 @@ class ClassificationResult(RunResult):
         features: What was classified.
         fields: Label, confidence, and what else the function gives.
         unlabelled: How many features have no label, by reason.
+        crop: How their chips were cut.
+        items: The rasters.
     """
 
     features: Features
+    crop: Crop
+    items: tuple[Item, ...]
     fields: tuple[Field, ...]
     unlabelled: Counter[str]
     _keys: tuple[str, ...]
 
     def rows(self) -> Iterator[LabelledRow]:
         """All features in the order in which they came, once for each raster that they lie on, and at least once."""
+        answer_of = self._answers()
+        for row in self.features.rows():
+            yield LabelledRow(row.record, row.item, None if row.item is None else answer_of(row.number, row.item))
+
+    def located(self) -> Iterator[tuple[int, Detections]]:
+        """What has a label, as detections in map coordinates of its own raster, in portions: the item and some of them."""
+        answer_of = self._answers()
+        found = ((item, shape, answer_of(number, item)) for number, item, shape in self._shapes())
+        labelled = (each for each in found if each[2] is not None)
+        for item, group in itertools.groupby(labelled, key=itemgetter(0)):
+            alike = list(group)
+            shapes = np.array([shape for _, shape, _ in alike], object)
+            answers = [answer for _, _, answer in alike if answer is not None]
+            columns: dict[str, list[Any]] = {
+                "Label": [answer.label for answer in answers],
+                "Confidence": [answer.confidence for answer in answers],
+            }
+            if len(self.items) > 1:
+                columns[IMAGE.name] = [self.items[item].source.name] * len(answers)
+            unknown = np.full(len(answers), np.nan)
+            found_here = Detections(shapes, unknown, np.full(len(answers), "", object), columns)
+            yield item, georeferenced(found_here, self.items[item].source.grid.affine)
+
+    def _shapes(self) -> Iterator[tuple[int, int, Any]]:
+        if not self.features.is_whole:
+            return self.features.located()
+        windows = [item.extent for item in self.items]
+        return (
+            (number, number, shapely.box(each.column, each.row, each.column + each.width, each.row + each.height))
+            for number, each in enumerate(windows)
+        )
+
+    def _answers(self) -> Callable[[int, int], Answer | None]:
+        """Gives the answer about a feature on an item; they must be asked for in the order of both."""
         labels = self._journal.labels()
         known = next(labels, None)
-        for row in self.features.rows():
-            place = row.number, -1 if row.item is None else row.item
-            while known is not None and known[:2] < place:
+
+        def answer_of(number: int, item: int) -> Answer | None:
+            nonlocal known
+            while known is not None and known[:2] < (number, item):
                 known = next(labels, None)
-            is_labelled = known is not None and known[:2] == place
-            yield LabelledRow(row.record, row.item, from_text(known[2]) if known is not None and is_labelled else None)
+            return from_text(known[2]) if known is not None and known[:2] == (number, item) else None
+
+        return answer_of
 
     def values_of(self, answer: Answer | None) -> list[object]:
         """An answer in the order of `fields`."""
@@ -91,9 +135,11 @@ def classified(plan: InferencePlan, journal: Journal, feedback: Feedback) -> Cla
     extras = tally.decoder.extra_fields
     return ClassificationResult(
         driven,
-        times(statistics, time.monotonic() - began, 0.0),
+        times(statistics, time.monotonic() - began),
         journal,
         features,
+        tally.crop,
+        plan.items,
         (_label_field(plan), _confidence_field(tally.decoder), *extras.values()),
         unlabelled,
         tuple(extras),
@@ -139,7 +185,7 @@ def _work(plan: InferencePlan, opened: Opened, feedback: Feedback) -> Work:
         return ChipReader(ItemReader(feeds, opened.slots, pause), chips, opened.slots, chip_bytes)
 
     decoder = LabelDecoder({field.name.casefold(): field for field in answers.fields}, plan.package.definition.classes)
-    tally = LabelTally(replace(plan, items=items), chips, decoder, crop.batch_size)
+    tally = LabelTally(replace(plan, items=items), chips, decoder, crop)
     return Work(Blocks((chips.row,), configuration), configuration, feeds, tally, many * chip_bytes, open_reader)
 
 

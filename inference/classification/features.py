@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,10 +37,8 @@ INSERT INTO chips SELECT NULL, number, item, left, top, right, bottom, shape FRO
 DROP TABLE places;
 CREATE INDEX chips_of ON chips (number, item);
 """
-_ROWS = (
-    "SELECT features.number, record, item, left, top, right, bottom FROM features LEFT JOIN chips USING (number)"
-    " ORDER BY features.number, item"
-)
+_LOCATED = "SELECT number, item, left, top, right, bottom, shape FROM chips ORDER BY number, item"
+_ROWS = "SELECT features.number, record, item FROM features LEFT JOIN chips USING (number) ORDER BY features.number, item"
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,11 @@ class Places:
 
 
 class Row(NamedTuple):
-    """A feature on a raster; `item` and `box` are None for one that lies on none."""
+    """A feature on a raster; `item` is None for one that lies on none."""
 
     number: int
     record: bytes
     item: int | None
-    box: tuple[float, float, float, float] | None
 
 
 class Features:
@@ -157,8 +155,24 @@ class Features:
         """All features in the order in which they were added, once for each raster that they lie on, and at least once."""
         cursor = self._database.execute(_ROWS)
         try:
-            for number, record, item, *box in cursor:
-                yield Row(number, record, item, None if item is None else tuple(box))
+            yield from itertools.starmap(Row, cursor)
+        finally:
+            cursor.close()
+
+    def located(self) -> Iterator[tuple[int, int, Any]]:
+        """Number, item and geometry (shapely, in pixels of that raster) of all that lie on one, in the order of `rows`.
+
+        A line is its envelope.
+        """
+        cursor = self._database.execute(_LOCATED)
+        try:
+            for number, item, left, top, right, bottom, shape in cursor:
+                if shape is not None:
+                    yield number, item, shapely.from_wkb(shape)
+                elif left == right and top == bottom:
+                    yield number, item, shapely.Point(left, top)
+                else:
+                    yield number, item, shapely.box(left, top, right, bottom)
         finally:
             cursor.close()
 

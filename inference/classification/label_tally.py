@@ -9,6 +9,7 @@ from dataclasses import astuple, dataclass, field
 from numpy.typing import NDArray
 
 from ..blocks import Block
+from ..crop import Crop
 from ..errors import FeatureSetError, WorkerError
 from ..fields import Field
 from ..gaps import Gaps
@@ -29,7 +30,7 @@ class LabelTally:
         plan: The run, with the rasters as they are read.
         chips: All of it.
         decoder: Reads the answers.
-        batch: Chips in a full batch.
+        crop: How chips are cut and grouped.
         failed_batches: Batches that got no labels, as the function's answer could not be used.
         failed: Chips of these.
         failure: What was wrong with the first one.
@@ -39,7 +40,7 @@ class LabelTally:
     plan: InferencePlan
     chips: Chips
     decoder: LabelDecoder
-    batch: int
+    crop: Crop
     failed_batches: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
     failure: str = field(default="", init=False)
@@ -77,7 +78,7 @@ class LabelTally:
             try:
                 if problem:
                     raise FeatureSetError(problem)
-                yield from self.decoder.decode(payload, count, self.batch)
+                yield from self.decoder.decode(payload, count, self.crop.batch_size)
             except FeatureSetError as error:
                 self.failed_batches += 1
                 self.failed += count

@@ -12,6 +12,7 @@ from osgeo import gdal, gdal_array
 from ..grid import Grid, Window
 from ..secrets import without_credentials
 from ..translation import tr
+from .decoded import Decoded
 from .files import REMOTE, check_one_server, files_of, forget_failures, is_gone, patient, status_of
 from .opening import at_cell_size, has_place, name_of, opened, own_grid, raster_error, spans
 from .preparing import prepared
@@ -21,9 +22,6 @@ EXACT_PIXELS = 50_000_000
 """Up to so many, all pixels of a band are looked at for its range, else a sample."""
 LOOKS = 5
 """How often in a row a server has to tell of another file."""
-FLUSH_AFTER = 24 << 20
-"""Bytes read through one handle after which GDAL's cached blocks of it are dropped: GDAL's own limit is a
-share of the machine's memory."""
 QUICK_PIXELS = 400_000_000
 """A raster of so many pixels is read as a whole in seconds."""
 
@@ -68,7 +66,7 @@ class GdalRaster:
         self._dataset: Any = original if self._prepared is None else opened(self._prepared, headers)
         self._own = own_grid(self._dataset, self.name, crs)
         self._grid, self._factors = at_cell_size(self._own, cell_size)
-        self._unflushed = 0
+        self._decoded = Decoded(self._dataset)
         self._known: tuple[str, frozenset[str]] = ("", frozenset())
         bands = [self._dataset.GetRasterBand(number + 1) for number in range(self._dataset.RasterCount)]
         self._masks = [int(band.GetMaskFlags()) for band in bands]
@@ -183,10 +181,9 @@ class GdalRaster:
         target = out[:, rows, columns]
         self._read_pixels(inside, bands, target)
         validity = self._read_mask(inside, bands, target, mask, (rows, columns), whole)
-        self._unflushed += target.nbytes
-        if self._unflushed > FLUSH_AFTER:
+        is_own = self._factors == (1.0, 1.0)
+        if self._decoded.is_much(inside) if is_own else self._decoded.is_much_with(target.nbytes):
             self._opened().FlushCache()
-            self._unflushed = 0
         return validity
 
     def _read_mask(

@@ -78,8 +78,10 @@ def test_sandboxed_packages_are_not_asked_about(package):
 
 
 def test_what_comes_with_the_plugin_needs_no_question(none, cache):
-    (sample,) = (Path(__file__).parents[2] / "resources").rglob("*.dlpk")
-    assert consent.allowed(open_package(sample), none, Recorder()) is none
+    samples = list((Path(__file__).parents[2] / "resources").rglob("*.dlpk"))
+    assert len(samples) == 3
+    for sample in samples:
+        assert consent.allowed(open_package(sample), none, Recorder()) is none
 
 
 def test_question_is_asked_in_the_main_thread(qgis_app, package, none):
