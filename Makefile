@@ -24,8 +24,9 @@ test: setup-development  ## Run the tests
 lint: setup-development  ## Check style, types, imports, QGIS rules and secrets
 	@bash tools/lint.sh
 
-accuracy: setup  ## Compare the sample package with hand-drawn crowns (needs ../shared/data)
-	@source tools/environment.sh && QT_QPA_PLATFORM=offscreen .venv/bin/python benchmarks/accuracy.py
+accuracy: setup  ## Compare the sample packages with what people have drawn (needs ../shared/data)
+	@source tools/environment.sh && export QT_QPA_PLATFORM=offscreen && \
+	  .venv/bin/python benchmarks/accuracy.py && .venv/bin/python benchmarks/accuracy_trees.py
 
 fuzz: setup-development  ## One million made-up inputs for each reader of foreign bytes (takes ten minutes)
 	@source tools/environment.sh && .venv/bin/python tests/fuzzing.py

@@ -26,5 +26,11 @@ class DetectAndClassify(QgsProcessingModelAlgorithm):
     def displayName(self) -> str:
         return tr("Detect and classify objects")
 
+    def shortHelpString(self) -> str:
+        return tr(
+            "Detects objects in a raster with one deep learning package, and classifies each of them with another one. The "
+            "output has the features of the first, with the label and confidence of the second."
+        )
+
     def icon(self) -> QIcon:
         return QIcon(str(ICONS / "classify_objects.svg"))

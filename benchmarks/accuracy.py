@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from common import SAMPLE, write_results
 from osgeo import gdal
+from toolbox import Toolbox
 
 NEON = Path(__file__).resolve().parents[2] / "shared" / "data" / "neon"
 IOU = 0.4
@@ -86,20 +87,8 @@ class NetworkAlone:
 class ThroughAlgorithm:
     """dlpk:detectobjects with a package whose tile makes cores of a given size."""
 
-    def __init__(self, folder: Path) -> None:
-        from deep_learning_packages.provider.provider import DeepLearningPackagesProvider
-        from qgis.core import QgsApplication
-
-        self.application = QgsApplication([], False)
-        self.application.initQgis()
-        sys.path.append(f"{QgsApplication.pkgDataPath()}/python/plugins")
-        from processing.core.Processing import Processing
-        from qgis import processing
-
-        Processing.initialize()
-        self.provider = DeepLearningPackagesProvider()
-        QgsApplication.processingRegistry().addProvider(self.provider)
-        self.processing, self.folder = processing, folder
+    def __init__(self, folder: Path, toolbox: Toolbox) -> None:
+        self.folder, self.toolbox = folder, toolbox
 
     def set_core(self, core: int) -> None:
         """Change the tile in the package's definition."""
@@ -111,10 +100,10 @@ class ThroughAlgorithm:
     def detect(self, plot: Path) -> Found:
         """Boxes in pixels and scores."""
         parameters = {
-            "INPUT": str(plot), "MODEL": str(self.folder), "NMS": True, "MAX_OVERLAP": OVERLAP, "OUTPUT": "memory:",
+            "INPUT": str(plot), "MODEL": str(self.folder), "NMS": True, "MAX_OVERLAP": OVERLAP,
             "ARGUMENTS": {"padding": PADDING, "threshold": THRESHOLD, "batch_size": 1},
         }  # fmt: skip
-        layer = self.processing.run("dlpk:detectobjects", parameters)["OUTPUT"]
+        layer = self.toolbox.run("detectobjects", parameters)
         left, pixel, _, top, _, _ = gdal.Open(str(plot)).GetGeoTransform()
         boxes, scores = [], []
         for feature in layer.getFeatures():
@@ -151,7 +140,8 @@ def main() -> None:
     try:
         with zipfile.ZipFile(SAMPLE / "tree_crowns.dlpk") as package:
             package.extractall(folder)
-        algorithm = ThroughAlgorithm(folder)
+        toolbox = Toolbox()
+        algorithm = ThroughAlgorithm(folder, toolbox)
         print(f"{len(plots)} plots, threshold {THRESHOLD}, IoU {IOU}")
         print(f"{'':<20}found  said  true  precis.  recall      F1   F1 by site")
         results = {"network alone": score("network alone", NetworkAlone(folder), plots)}
@@ -161,7 +151,7 @@ def main() -> None:
         write_results("accuracy", results)
         worst = max(abs(row["F1"] - results["network alone"]["F1"]) for row in results.values())
         print(f"Largest difference of F1 between the algorithm and the network alone: {worst:.3f}")
-        algorithm.application.exitQgis()
+        toolbox.close()
     finally:
         shutil.rmtree(folder)
 

@@ -49,11 +49,17 @@ Each model has arguments of its own. They are written as name value;name value, 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/detect_objects.py"/><source>dlpk,emd,arcgis,object detection,deep learning,neural network,inference,torch,gpu,ai</source>
 <translation type="unfinished"/></message>
+<message><location filename="../algorithms/detected_layer.py"/><source>{count} features have no number in {name}, so they lose against all others.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/detected_layer.py"/><source>{parameter} is {wanted}, but the layer has only these fields: {names}. Choose one of them.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/detected_layer.py"/><source>(none)</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/detected_layer.py"/><source>none</source>
+<translation type="unfinished"/></message>
 <message><location filename="../algorithms/engine.py"/><source>The Python library shapely 2 is needed in QGIS's own Python, which has {found}. Install it there, or start QGIS with PYTHONPATH set to a FOLDER: python3 -m pip install --target FOLDER --no-deps "shapely==2.0.*"</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/engine.py"/><source>version {version}</source>
-<translation type="unfinished"/></message>
-<message><location filename="../algorithms/engine.py"/><source>none</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/failure.py"/><source>Unexpected error: {kind}: {error}</source>
 <translation type="unfinished"/></message>
@@ -149,8 +155,6 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/model_input.py"/><source>The deep learning package {path} does not exist. Choose a .dlpk file, an .emd file, a folder, or the address of a package or of a portal's item.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/model_input.py"/><source>(none)</source>
-<translation type="unfinished"/></message>
 <message><location filename="../algorithms/network.py"/><source>The authentication configuration {identifier} cannot be opened. Look for it in QGIS's options (Authentication).</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/network.py"/><source>The authentication configuration {identifier} sends no Authorization, which is all that works for files on servers. Use one with user and password, or with a header of that name.</source>
@@ -158,6 +162,26 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../algorithms/network.py"/><source>it sends more than {size} MiB</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/network.py"/><source>What is downloaded cannot be written: {error}. Make room on the disk.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/non_maximum_suppression.py"/><source>Non maximum suppression</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/non_maximum_suppression.py"/><source>Removes duplicates from a layer of detected objects: of two that overlap too much, the less confident one.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/non_maximum_suppression.py"/><source>Removes duplicates from a layer of detected objects: of two features whose intersection is larger than the maximum overlap ratio of their union, the less confident one; first within each class, then across all classes, as ArcGIS does. A feature that is removed itself removes no other.
+
+Of points and lines, which have no area, only those at equal places are duplicates. Features without confidence lose against all others; features without geometry stay.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/non_maximum_suppression.py"/><source>Objects without duplicates</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/non_maximum_suppression.py"/><source>The features that stay, with all their attributes.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/non_maximum_suppression.py"/><source>Removed duplicates</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/non_maximum_suppression.py"/><source>The features that were removed; the field {name} holds the id of the feature that each lost against.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/non_maximum_suppression.py"/><source>Features: {count}, of which {removed} are removed</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/non_maximum_suppression.py"/><source>nms,duplicates,overlap,object detection,deep learning,arcgis,iou</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/output.py"/><source>The output folder {folder} does not exist. Create it or choose another one.</source>
 <translation type="unfinished"/></message>
@@ -169,7 +193,15 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/package_algorithm.py"/><source>The value {value} of {name} ({id}) cannot be used.</source>
 <translation type="unfinished"/></message>
+<message><location filename="../algorithms/packaged_model.py"/><source>Detect and classify objects</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/packaged_model.py"/><source>Detects objects in a raster with one deep learning package, and classifies each of them with another one. The output has the features of the first, with the label and confidence of the second.</source>
+<translation type="unfinished"/></message>
 <message><location filename="../algorithms/parameters.py"/><source>Deep learning packages (*.dlpk *.emd);;All files (*)</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/parameters.py"/><source>Confidence field</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/parameters.py"/><source>Class field</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/parameters.py"/><source>A page with the numbers of objects, their confidence, a map, the most and the least certain ones as pictures, and where the time went. It is shown in the Results Viewer.</source>
 <translation type="unfinished"/></message>
@@ -201,11 +233,7 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/parameters.py"/><source>Remove duplicates: of two features that overlap too much, the less confident one.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/parameters.py"/><source>Confidence field</source>
-<translation type="unfinished"/></message>
 <message><location filename="../algorithms/parameters.py"/><source>The field with the confidence, for Non Maximum Suppression.</source>
-<translation type="unfinished"/></message>
-<message><location filename="../algorithms/parameters.py"/><source>Class field</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/parameters.py"/><source>The field with the class, for Non Maximum Suppression. Left empty, Classvalue or Value is used where the model gives it, else all features are of one class.</source>
 <translation type="unfinished"/></message>
@@ -253,7 +281,7 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/parameters.py"/><source>HTML files (*.html)</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/provenance.py"/><source>Objects that the deep learning model {name} found.</source>
+<message><location filename="../algorithms/provenance.py"/><source>Made by the deep learning model {name}.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/provenance.py"/><source>pixels</source>
 <translation type="unfinished"/></message>
@@ -299,9 +327,11 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/rasters/services.py"/><source>The address {address} names no layer. Add &amp;layer= with its name, or load the layer in QGIS and choose it.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/report.py"/><source>{count} objects found</source>
+<message><location filename="../algorithms/report.py"/><source>{count} of {all} features have a label</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>Report: {name}</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/report.py"/><source>{count} objects found</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>Rasters</source>
 <translation type="unfinished"/></message>
@@ -309,15 +339,19 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>Confidence</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/report.py"/><source>Most confident</source>
-<translation type="unfinished"/></message>
-<message><location filename="../algorithms/report.py"/><source>Least confident</source>
-<translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>Time</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>How it was made</source>
 <translation type="unfinished"/></message>
+<message><location filename="../algorithms/report.py"/><source>without a class</source>
+<translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>The report cannot be written: {error}</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/report.py"/><source>Most confident</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/report.py"/><source>Least confident</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/report.py"/><source>Least certain of {name}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>Class</source>
 <translation type="unfinished"/></message>
@@ -332,8 +366,6 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../algorithms/report.py"/><source>Nothing was found.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>The raster is large and has no overviews, so there is no picture of all of it.</source>
-<translation type="unfinished"/></message>
-<message><location filename="../algorithms/report.py"/><source>without a class</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/report.py"/><source>All</source>
 <translation type="unfinished"/></message>
@@ -727,8 +759,6 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>Blocks: everything else</source>
 <translation type="unfinished"/></message>
-<message><location filename="../inference/run_log.py"/><source>Looking for duplicates</source>
-<translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>Bands: {bands} of {count}, {dtype}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>exactly</source>
@@ -754,6 +784,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <message><location filename="../inference/run_log.py"/><source>megapixels</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>Speed: {rate:.2f} {unit} per second; {seconds:.1f} s in all, {worker:.1f} s waited for the worker, {reader:.1f} s for the reader</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/run_log.py"/><source>Looking for duplicates</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/run_log.py"/><source>Pixels are scaled to the model's range from: {ranges}</source>
 <translation type="unfinished"/></message>

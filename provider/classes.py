@@ -30,7 +30,7 @@ from .arguments.controller import is_package
 from .arguments.factory import WidgetFactory
 from .arguments.reading import PackageReader
 from .arguments.siblings import ModelerSiblings, Siblings
-from .arguments.wrapper import in_container, keep
+from .arguments.wrapper import in_container, keep, label_of
 from .line_with_button import LineWithButton
 
 
@@ -110,7 +110,7 @@ class ClassesWrapper(QgsAbstractProcessingParameterWidgetWrapper):
 
     def createLabel(self) -> QLabel:
         """What stands above it."""
-        return QLabel(self._label)
+        return label_of(self._label)
 
     def setWidgetValue(self, value: object, context: QgsProcessingContext) -> None:  # noqa: ARG002
         """Show a stored value."""

@@ -19,7 +19,7 @@ from ..inference.translation import tr
 from . import raster_sources
 from .arguments.factory import WidgetFactory
 from .arguments.siblings import Siblings
-from .arguments.wrapper import in_container, keep
+from .arguments.wrapper import in_container, keep, label_of
 
 LINES = 20
 """Rasters that a tool tip names."""
@@ -113,7 +113,7 @@ class RasterWrapper(QgsAbstractProcessingParameterWidgetWrapper):
 
     def createLabel(self) -> QLabel:
         """What stands above it."""
-        return QLabel(self._label)
+        return label_of(self._label)
 
     def setWidgetContext(self, context: QgsProcessingParameterWidgetContext) -> None:
         """The project and its active layer, which is chosen where it is a raster."""

@@ -9,6 +9,7 @@ trap 'rm -rf "$work"' EXIT
 export DLPK_CACHE=$work/cache DLPK_DESKTOP_STATUS=$work/status DLPK_DESKTOP_TESTS=$root/tests/desktop
 export DLPK_PICTURES=${DLPK_PICTURES:-$root/build/pictures} DLPK_DESKTOP_ARGUMENTS="${*@Q}"
 export HOME=$work XDG_RUNTIME_DIR=$work
+export PYTHONMALLOC=debug # what QGIS still uses of an object that Python has let go of crashes at once, and not some day
 mkdir -p "$work/profiles/profiles/default/QGIS"
 if [ -n "${DLPK_THEME:-}" ]; then
   printf '[UI]\nUITheme=%s\n' "$DLPK_THEME" >"$work/profiles/profiles/default/QGIS/QGIS3.ini"

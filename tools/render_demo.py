@@ -1,4 +1,4 @@
-"""Draw detections over their raster with QGIS: render_demo.py RASTER DETECTIONS PICTURE. Prints how many there are."""
+"""Draw a layer over its raster with QGIS, as it is styled: render_demo.py RASTER LAYER PICTURE. Prints its features' number."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import sys
 
 from qgis.core import (
     QgsApplication,
-    QgsFillSymbol,
     QgsMapRendererParallelJob,
     QgsMapSettings,
     QgsRasterLayer,
-    QgsSingleSymbolRenderer,
     QgsVectorLayer,
 )
 from qgis.PyQt.QtCore import QSize
@@ -22,8 +20,6 @@ def main(raster_path: str, detections_path: str, picture: str) -> None:
     """Render and save."""
     raster = QgsRasterLayer(raster_path)
     detections = QgsVectorLayer(detections_path)
-    outline = {"style": "no", "outline_color": "255,221,0", "outline_width": "0.45"}
-    detections.setRenderer(QgsSingleSymbolRenderer(QgsFillSymbol.createSimple(outline)))
     settings = QgsMapSettings()
     settings.setLayers([detections, raster])
     settings.setDestinationCrs(raster.crs())

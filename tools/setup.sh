@@ -35,6 +35,7 @@ if [ "$with_development" = development ]; then
   command -v qgis_mapserver >/dev/null || packages+=(qgis-server)
   # PostGIS for the tests of outputs in databases; its package is named by the version of PostgreSQL.
   ls /usr/share/postgresql/*/extension/postgis.control >/dev/null 2>&1 || packages+=(postgresql postgis)
+  command -v npm >/dev/null || packages+=(nodejs npm)
 fi
 
 if [ ${#packages[@]} -gt 0 ]; then

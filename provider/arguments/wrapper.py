@@ -1,8 +1,9 @@
 """The wrapper that Processing asks for our widget, in each of its three places.
 
-QGIS 3.40 makes a new Python object for a wrapper that a factory returns. `alive` therefore keeps each wrapper as long as
-its C++ half lives: without it our methods were gone at once, and a C++ half that outlived it would crash at its end. And
-no wrapper calls a C++ method of its own once it is built (see controller).
+QGIS 3.40 makes a new Python object for a wrapper that a factory returns, and for the widget and the label that a wrapper
+returns; ours is let go of then, though the C++ half still points to it. `alive` therefore keeps each of them as long as its
+C++ half lives: without it our methods were gone at once, and Qt would call into freed memory. And no wrapper calls a C++
+method of its own once it is built (see controller).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from qgis.core import QgsProcessingContext, QgsProcessingParameterDefinition
 from qgis.gui import QgsAbstractProcessingParameterWidgetWrapper, QgsProcessingGui, QgsProcessingParameterWidgetContext
-from qgis.PyQt.QtCore import QTimer
+from qgis.PyQt.QtCore import QObject, QTimer
 from qgis.PyQt.QtWidgets import QDialog, QLabel, QVBoxLayout, QWidget
 
 from ...inference.translation import tr
@@ -21,13 +22,20 @@ from .batch import ArgumentsDialog
 from .controller import TYPING_PAUSE, ArgumentsController
 from .siblings import ModelerSiblings, Siblings
 
-alive: set[QgsAbstractProcessingParameterWidgetWrapper] = set()
+alive: set[QObject] = set()
 
 
-def keep(wrapper: QgsAbstractProcessingParameterWidgetWrapper) -> None:
-    """Keep a wrapper until its C++ half is gone."""
-    alive.add(wrapper)
-    wrapper.destroyed.connect(lambda: alive.discard(wrapper))
+def keep(made: QObject) -> None:
+    """Keep what QGIS takes over until its C++ half is gone."""
+    alive.add(made)
+    made.destroyed.connect(lambda: alive.discard(made))
+
+
+def label_of(text: str) -> QLabel:
+    """A label that QGIS takes over."""
+    label = QLabel(text)
+    keep(label)
+    return label
 
 
 class DialogWrapper(QgsAbstractProcessingParameterWidgetWrapper):
@@ -47,7 +55,7 @@ class DialogWrapper(QgsAbstractProcessingParameterWidgetWrapper):
 
     def createLabel(self) -> QLabel:
         """What stands above it; the modeler cannot do without one."""
-        return QLabel(self._label)
+        return label_of(self._label)
 
     def setWidgetValue(self, value: object, context: QgsProcessingContext) -> None:  # noqa: ARG002
         """Show a stored value."""
@@ -137,6 +145,7 @@ class BatchWrapper(QgsAbstractProcessingParameterWidgetWrapper):
 def in_container(widget: QWidget) -> QWidget:
     """A plain widget that holds another one."""
     container = QWidget()
+    keep(container)
     layout = QVBoxLayout(container)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.addWidget(widget)
