@@ -49,8 +49,7 @@ def labels_output(destination: object, plan: InferencePlan, task: InferenceTask,
             feature = QgsFeature(layout)
             feature.setGeometry(geometry)
             feature.setAttributes([*attributes, *values])
-            if row.answer is not None:
-                occurring.count(values[0], values[1])
+            occurring.count(values[0], values[1])
             if not sink.addFeature(feature, QgsFeatureSink.Flag.FastInsert):
                 raise QgsProcessingException(tr("A feature cannot be written: {error}", error=sink.lastError()))
             count += 1

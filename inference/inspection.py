@@ -16,12 +16,12 @@ from .feedback import Feedback
 from .fields import GEOMETRY_TYPES
 from .interpreter import Interpreter
 from .package import Package
+from .purpose import CLASSIFY, DETECT, algorithm_for
 from .raster_function import Hosting
 from .requirements import Requirement, requirements_of
 from .suitability import span, trained_cell_sizes
 from .translation import tr
 
-KNOWN_TYPES = ("objectdetection", "instancedetection", "panopticsegmenter", "objectclassification", "imagecaptioner")
 """Model types that detect or classify objects (CONTRACT 2)."""
 
 
@@ -96,6 +96,7 @@ class Inspection:
         facts = [
             (tr("Name"), definition.name),
             (tr("Type"), definition.model_type or tr("not told")),
+            (tr("Run it with"), algorithm_for(definition.model_type) or f"{DETECT}, {CLASSIFY}"),
             (tr("Source"), self.package.shown),
             (tr("sha256"), self.package.sha256),
             (tr("Raster function"), self._function()),
@@ -183,7 +184,7 @@ def inspect_package(package: Package, find_hosting: Callable[[], Hosting], feedb
     found = requirements_of(package)
     inspection = Inspection(package, descriptions.recall(package.sha256), found.libraries)
     problems = inspection.problems
-    if package.definition.model_type.lower() not in KNOWN_TYPES:
+    if not algorithm_for(package.definition.model_type):
         problems.append(
             tr("ModelType is '{kind}', which neither detects nor classifies objects, as far as is known.",
                kind=package.definition.model_type)

@@ -14,10 +14,10 @@ from .cache import cache_folder
 from .definition import LONGEST_NAME, ModelDefinition, make_readable, read_definition
 from .digests import digest_of, recall
 from .errors import PackageError, printable
+from .purpose import CLASSIFIERS
 from .translation import tr
 
 BUILT_IN_PREFIX = "[functions]"
-CLASSIFIER_TYPES = ("objectclassification", "imagecaptioner")
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _function(definition: ModelDefinition, folder: Path) -> str:
             tr("{path} has neither InferenceFunction (the package's own raster function) nor ModelConfiguration "
                "(the network that a built-in function runs). One of them is needed.", path=definition.path)
         )  # fmt: skip
-    classifies = "classifier" in named.lower() or definition.model_type.lower() in CLASSIFIER_TYPES
+    classifies = "classifier" in named.lower() or definition.model_type.lower() in CLASSIFIERS
     return "ObjectClassifier" if classifies else "ObjectDetector"
 
 

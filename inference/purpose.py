@@ -7,9 +7,16 @@ from .errors import PackageError
 from .feedback import Feedback
 from .translation import tr
 
-DETECTORS = frozenset(["objectdetection", "objectiondetection", "instancedetection", "panopticsegmenter", "objecttracking"])
-CLASSIFIERS = frozenset(["objectclassification", "objectclassifier", "imagecaptioner"])
+DETECTORS = frozenset(["objectdetection", "objectiondetection", "instancedetection", "panopticsegmenter"])
+CLASSIFIERS = frozenset(["objectclassification", "imagecaptioner"])
 """Values of ModelType in lower case, as they are written in reality (CONTRACT 2)."""
+DETECT, CLASSIFY = "dlpk:detectobjects", "dlpk:classifyobjects"
+
+
+def algorithm_for(model_type: str) -> str:
+    """The algorithm for models of a type; empty where it is not known."""
+    kind = model_type.lower()
+    return DETECT if kind in DETECTORS else CLASSIFY if kind in CLASSIFIERS else ""
 
 
 def check_purpose(definition: ModelDefinition, classifies: bool, feedback: Feedback) -> None:
@@ -23,15 +30,14 @@ def check_purpose(definition: ModelDefinition, classifies: bool, feedback: Feedb
     Raises:
         PackageError: It is for the other one.
     """
-    kind = definition.model_type.lower()
-    if kind in (DETECTORS if classifies else CLASSIFIERS):
-        other = "dlpk:detectobjects" if classifies else "dlpk:classifyobjects"
+    found = algorithm_for(definition.model_type)
+    if found and found != (CLASSIFY if classifies else DETECT):
         does = tr("detects objects in a raster") if classifies else tr("classifies objects that are there already")
         raise PackageError(
             tr("The model {name} ({kind}) {does}. Run it with {other} instead.", name=definition.name,
-               kind=definition.model_type, does=does, other=other)
+               kind=definition.model_type, does=does, other=found)
         )  # fmt: skip
-    if kind and kind not in (CLASSIFIERS if classifies else DETECTORS):
+    if definition.model_type and not found:
         feedback.warning(
             tr("The model is of the type {kind}, which is not known to work here. If it fails, this is the reason.",
                kind=definition.model_type)

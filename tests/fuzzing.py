@@ -32,11 +32,14 @@ with atheris.instrument_imports(include=["deep_learning_packages"]):
     from deep_learning_packages.inference.archive_readers import SEVEN_ZIP_MAGIC
     from deep_learning_packages.inference.arguments import declared_arguments, parse_values, scalars
     from deep_learning_packages.inference.blocks import Block
+    from deep_learning_packages.inference.classes import declared_classes
+    from deep_learning_packages.inference.classification.label_tally import calls_of
+    from deep_learning_packages.inference.classification.labels import LabelDecoder, from_text, to_text
     from deep_learning_packages.inference.configuration import Configuration
     from deep_learning_packages.inference.detections import in_grid
     from deep_learning_packages.inference.errors import InferenceError
     from deep_learning_packages.inference.featureset import FeatureSetDecoder
-    from deep_learning_packages.inference.fields import declared_fields
+    from deep_learning_packages.inference.fields import Field, declared_fields
     from deep_learning_packages.inference.grid import Window
     from deep_learning_packages.inference.journal import Journal
     from deep_learning_packages.inference.worker import Worker
@@ -104,6 +107,18 @@ def features(data: bytes) -> None:
         journal._write([("DELETE FROM blocks", ())])
 
 
+def labels(data: bytes) -> None:
+    """What a function answered about chips, and what its worker says about these answers."""
+    told, _, payload = data.partition(b"\0")
+    calls = calls_of(parse(told) if told.startswith(b"{") else {}, 2, len(payload))
+    decoder, start = LabelDecoder({"size": Field("Size", "integer", "Size")}, declared_classes(CLASSES)), 0
+    for call in calls:
+        for answer in decoder.decode(payload[start : start + call.size], call.chips, 2):
+            assert from_text(to_text(answer))[:2] == answer[:2]
+        start += call.size
+    assert all(field.name for field in decoder.extra_fields.values())
+
+
 def answers(data: bytes) -> None:
     """The host's side of the pipe: frames, errors, and what a function tells of itself."""
     stream = io.BytesIO(data)
@@ -113,7 +128,7 @@ def answers(data: bytes) -> None:
         with understood():
             declared_arguments(message["parameters"])
             declared_fields(message["fields"])
-            Configuration.from_answer(message["configuration"], {})
+            Configuration.from_answer(message["configuration"], {}, {})
 
 
 def requests(data: bytes) -> None:
@@ -179,9 +194,11 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     "arguments": (arguments, lambda: [b"threshold 0.5;padding 64\x00" + json.dumps(PARAMETERS).encode(), b'{"threshold": 0.5}\x00[]', b"a:'b;c';d=e"]),
     "features": (features, lambda: [b"\x03" + json.dumps({"features": [FEATURE]}).encode(), b'\0{"features": [{"geometry": {"x": 1, "y": 2}}]}',
                                     b'\x02{"features": [{"geometry": {"paths": [[[1,2],[3,4]]]}}]}', b'\x01{"features": [{"geometry": {"points": [[1,2]]}}]}']),
+    "labels": (labels, lambda: [b'{"answers": [[1, 60, ""]]}\0{"features": [{"attributes": {"Label": "a", "Confidence": "0,5;1"}}]}',
+                                b'{"answers": [[1, 0, "x"], [1, 17, ""]]}\0{"features": [1]}']),
     "answers": (answers, lambda: [_frame({"error": ERROR}), _frame({"parameters": PARAMETERS, "fields": [{"name": "a", "type": "esriFieldTypeDouble"}],
                                                                   "configuration": {"tx": 8, "ty": 8, "padding": 1, "extractBands": [0, "NIR"], "dataRange": [0, 1]}})]),
-    "requests": (requests, lambda: [_frame({"command": "vectorize", "slot": 1, "shape": [1, 4, 4], "dtype": "uint16", "mask_bands": 1}, {"command": "open"})]),
+    "requests": (requests, lambda: [_frame({"command": "vectorize", "slot": 1, "runs": [{"offset": 0, "step": 64, "count": 2, "shape": [1, 4, 4], "dtype": "uint16", "mask_bands": 1}]}, {"command": "open"})]),
 }  # fmt: skip
 
 

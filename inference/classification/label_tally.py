@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -20,6 +21,16 @@ from ..translation import tr
 from ..worker import Reply
 from .chips import Chips
 from .labels import Answer, LabelDecoder, Labels, to_text
+
+LONGEST_PROBLEM = 1000
+
+
+class Call(NamedTuple):
+    """A call of the function: how many chips it was about, how many bytes it answered, what is wrong with them."""
+
+    chips: int
+    size: int
+    problem: str
 
 
 @dataclass
@@ -64,21 +75,19 @@ class LabelTally:
         """
         chips = self.chips.of(task.block)
         sent = [chips[place] for place in task.chips]
-        answers = list(self._answers(reply))
-        if len(answers) != len(sent):
-            raise WorkerError(tr("The inference process answered {found} chips of {count}.", found=len(answers), count=len(sent)))
+        answers = self._answers(reply.payload, calls_of(reply.message, len(sent), len(reply.payload)))
         return Labels([(chip.number, chip.item, to_text(answer)) for chip, answer in zip(sent, answers) if answer is not None])
 
-    def _answers(self, reply: Reply) -> Iterator[Answer | None]:
+    def _answers(self, payload: bytes, calls: Sequence[Call]) -> Iterator[Answer | None]:
         """One for each chip that was sent, in their order; None where the batch failed."""
         start = 0
-        for count, length, problem in _calls(reply):
-            payload = reply.payload[start : start + length]
+        for count, length, problem in calls:
+            text = payload[start : start + length]
             start += length
             try:
                 if problem:
                     raise FeatureSetError(problem)
-                yield from self.decoder.decode(payload, count, self.crop.batch_size)
+                yield from self.decoder.decode(text, count, self.crop.batch_size)
             except FeatureSetError as error:
                 self.failed_batches += 1
                 self.failed += count
@@ -102,14 +111,24 @@ class LabelTally:
         decoder.used = set(used)
 
 
-def _calls(reply: Reply) -> list[tuple[int, int, str]]:
-    """Chips, bytes and problem of each call; the worker is not trusted.
+def calls_of(message: Mapping[str, Any] | None, sent: int, size: int) -> list[Call]:
+    """Chips, bytes and problem of each call that the worker made; it is not trusted.
+
+    Args:
+        message: Its answer.
+        sent: Chips that it got.
+        size: Bytes of all feature sets.
 
     Raises:
-        WorkerError: They are no such numbers.
+        WorkerError: They are no such numbers, or not about what was sent.
     """
-    calls = (reply.message or {}).get("answers")
-    try:
-        return [(int(count), int(length), str(problem)) for count, length, problem in calls]  # type: ignore[union-attr]
-    except (TypeError, ValueError) as error:
-        raise WorkerError(tr("The inference process answered something that is no answer about chips.")) from error
+    calls = (message or {}).get("answers")
+    known: list[Call] = []
+    for call in calls if isinstance(calls, list) else []:
+        if not isinstance(call, list) or len(call) != len(Call._fields) or not all(type(number) is int for number in call[:2]):
+            break
+        known.append(Call(call[0], call[1], str(call[2])[:LONGEST_PROBLEM]))
+    fits = all(call.chips > 0 and call.size >= 0 for call in known)
+    if not fits or sum(call.chips for call in known) != sent or sum(call.size for call in known) != size:
+        raise WorkerError(tr("The inference process answered something that is no answer about {count} features.", count=sent))
+    return known
