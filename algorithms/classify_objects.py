@@ -137,9 +137,8 @@ class ClassifyObjects(PackageAlgorithm):
     ) -> bool:
         """Resolve layers, which only the main thread may do."""
         done = super().prepareAlgorithm(parameters, context, feedback)
-        authcfg = self.parameterAsString(parameters, self.AUTHCFG, context)
         try:
-            self._features_value = layer_of_service(parameters.get(self.FEATURES), authcfg, context)
+            self._features_value = layer_of_service(parameters.get(self.FEATURES), context)
         except QgsProcessingException as error:
             raise QgsProcessingException(without_credentials(str(error))) from error
         return bool(done)

@@ -45,7 +45,7 @@ class Table:
     crs: QgsCoordinateReferenceSystem
 
 
-def layer_of_service(value: object, authcfg: str, context: QgsProcessingContext) -> object:
+def layer_of_service(value: object, context: QgsProcessingContext) -> object:
     """The layer for the address of a layer of an ArcGIS service; any other value as it is. Main thread only.
 
     Raises:
@@ -54,13 +54,13 @@ def layer_of_service(value: object, authcfg: str, context: QgsProcessingContext)
     if not isinstance(value, str) or not _SERVICE.match(value.strip()):
         return value
     address = value.strip().rstrip("/")
-    # Without a CRS the layer comes in its own, whose rectangles a server understands.
-    source = f"url='{address}'" + (f" authcfg={authcfg}" if authcfg else "")
-    layer = QgsVectorLayer(source, address, "arcgisfeatureserver")
+    # Without a CRS the layer comes in its own, whose rectangles a server understands. AUTHCFG is for the servers of raster
+    # and package, and no other server is told it.
+    layer = QgsVectorLayer(f"url='{address}'", address, "arcgisfeatureserver")
     if not layer.isValid():
         raise QgsProcessingException(
-            tr("FEATURES: the feature layer {address} cannot be read: {error}. Check the address, and AUTHCFG where it needs "
-               "a password.", address=address, error=layer.error().summary() or tr("no reason is given"))
+            tr("FEATURES: the feature layer {address} cannot be read: {error}. Check the address; where it needs a password, add "
+               "it to the project with its authentication, and choose that layer.", address=address, error=layer.error().summary() or tr("no reason is given"))
         )  # fmt: skip
     context.temporaryLayerStore().addMapLayer(layer)
     return layer.id()
