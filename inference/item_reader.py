@@ -142,7 +142,7 @@ class ItemReader:
             validity = source.read(window, feed.bands, raw, mask)
             feed.scaling.apply(raw, pixels)
             if validity is Validity.PARTIAL:
-                pixels *= mask  # what is not valid stays 0 (CONTRACT 3.3)
+                pixels[np.broadcast_to(mask, shape) == 0] = 0  # what is not valid stays 0 (CONTRACT 3.3)
         if validity is Validity.EMPTY:
             return None
         return part if validity is Validity.PARTIAL else Part(offset, shape, feed.dtype, 0)

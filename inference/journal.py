@@ -27,7 +27,7 @@ LEAST_FREE = 256 << 20
 LEAST_FREE_SHARE = 20
 """A run stops before the disk of the journal has less room than this, or than this fraction of a small disk."""
 _INSERT = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT_LABEL = "INSERT OR REPLACE INTO labels VALUES (?, ?, ?)"
+_INSERT_LABEL = "INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?)"
 _DETECTIONS = (
     "SELECT item, lengths, geometries, confidence, classes, attributes FROM blocks WHERE count > 0 ORDER BY item, row, column"
 )
@@ -101,11 +101,15 @@ class Journal:
         values: tuple[object, ...] = (None if found is None else len(found), *[None] * 5)
         labels: list[tuple[str, tuple[object, ...]]] = []
         if isinstance(found, Labels):
-            labels = [(_INSERT_LABEL, row) for row in found.rows]
+            labels = [(_INSERT_LABEL, (*row, core.column)) for row in found.rows]
         elif found is not None and len(found):
             values = _as_row(found)
         block_row = (_INSERT, (*block.key, core.width, core.height, *values))
         self._write([block_row, *labels, (_NOTE, (_TALLY, tally))])
+
+    def labelled(self) -> int:
+        """How many features have a label, on whatever item; an answer may be without one."""
+        return int(self._read("SELECT COUNT(DISTINCT number) FROM labels WHERE answer NOT LIKE '[null,%'")[0][0])
 
     def labels(self) -> Iterator[tuple[int, int, str]]:
         """Number of the feature, item and answer of each label, in the order of features and items.
@@ -170,7 +174,8 @@ class Journal:
     def forget_blocks(self, cores: Sequence[tuple[int, int, int, int, int]]) -> None:
         """Have blocks (item, row, column, width, height) done again."""
         query = "DELETE FROM blocks WHERE item = ? AND row = ? AND column = ? AND width = ? AND height = ?"
-        self._write([(query, core) for core in cores])
+        labels = "DELETE FROM labels WHERE block = ?"  # blocks of chips lie in one row
+        self._write([statement for core in cores for statement in ((query, core), (labels, (core[2],)))])
 
     def forget(self) -> None:
         """Begin anew, in a new file: the old one may be damaged."""

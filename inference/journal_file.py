@@ -24,8 +24,9 @@ CREATE TABLE IF NOT EXISTS blocks (
     UNIQUE (item, row, column)
 );
 CREATE TABLE IF NOT EXISTS labels (
-    number INTEGER, item INTEGER, answer TEXT, PRIMARY KEY (number, item)
+    number INTEGER, item INTEGER, answer TEXT, block INTEGER, PRIMARY KEY (number, item)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS labels_of_block ON labels (block);
 """
 
 

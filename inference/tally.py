@@ -22,6 +22,9 @@ from .reprojection import Reprojection
 from .translation import tr
 from .worker import Reply
 
+OUTSIDE, OTHER_CLASSES = "outside", "other classes"
+"""Among the counts of a tally, beside the problems of its decoder."""
+
 
 @dataclass
 class Tally:
@@ -42,6 +45,8 @@ class Tally:
     outside: int = field(default=0, init=False)
     other_classes: int = field(default=0, init=False)
 
+    _again: Counter[str] = field(default_factory=Counter, init=False)
+
     def __post_init__(self) -> None:
         self.gaps = Gaps([item.extent for item in self.plan.items], self._place, self.plan.max_missing)
         grids = [item.source.grid for item in self.plan.items]
@@ -61,8 +66,17 @@ class Tally:
         Raises:
             FeatureSetError: The answer is no feature set.
         """
-        block = task.block
-        detections = in_grid(self.decoder.decode(reply.payload), block.core)
+        before = self._counts()
+        detections = self._counting(self.decoder.decode(reply.payload), task.block)
+        if task.gap is not None:
+            self._again.update(self._counts() - before)
+        return detections
+
+    def _counts(self) -> Counter[str]:
+        return Counter({OUTSIDE: self.outside, OTHER_CLASSES: self.other_classes}) + self.decoder.problems
+
+    def _counting(self, detections: Detections, block: Block) -> Detections:
+        detections = in_grid(detections, block.core)
         if self.classes is not None:
             wanted = detections.kept(self.classes.keep(detections.attributes, len(detections)))
             self.other_classes += len(detections) - len(wanted)
@@ -80,9 +94,10 @@ class Tally:
         return detections if reprojection is None else georeferenced(detections, reprojection)
 
     def to_text(self) -> str:
-        """All counts, and the fields that were learned, as JSON."""
+        """All counts, and the fields that were learned, as JSON; without the blocks with gaps, which count anew."""
         learned = {key: astuple(value) for key, value in self.decoder.learned.items()}
-        counts = [self.outside, self.other_classes, dict(self.decoder.problems)]
+        kept = self._counts() - self._again
+        counts = [kept.pop(OUTSIDE, 0), kept.pop(OTHER_CLASSES, 0), dict(kept)]
         return json.dumps({"counts": counts, "learned": learned, "gaps": self.gaps.to_json()})
 
     def restore(self, text: str) -> None:

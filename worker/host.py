@@ -183,4 +183,7 @@ def _feature_set(answer: object) -> bytes:
     vectors = answer["output_vectors"]
     if isinstance(vectors, bytes):
         return vectors
-    return (vectors if isinstance(vectors, str) else json.dumps(plain(vectors))).encode()
+    try:
+        return (vectors if isinstance(vectors, str) else json.dumps(plain(vectors))).encode()
+    except UnicodeEncodeError as error:
+        raise ContractError(f"the feature set that vectorize() returned is no text: {error}") from error

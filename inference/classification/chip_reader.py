@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from ..blocks import Block
 from ..grid import Window
 from ..item_reader import BlockRead, ItemReader
-from ..rasters.masked import covered
+from ..rasters.masked import covered, polygonal
 from ..rasters.source import Gap
 from ..slots import Part, Slots
 from .chips import Chip, Chips
@@ -43,7 +46,7 @@ class ChipReader:
                 missing.append(Window(block.core.column + place, 0, 1, 1))
                 reason = reason or found.gap.reason
             elif found.part is not None:
-                part = found.part if chip.shape is None else self._blackened(slot, found.part, chip)
+                part = self._blackened(slot, found.part, chip)
                 if part is not None:
                     parts.append(part)
                     present.append(place)
@@ -55,18 +58,22 @@ class ChipReader:
         self._reader.close()
 
     def _blackened(self, slot: int, part: Part, chip: Chip) -> Part | None:
-        """The chip with 0 outside of its polygon, in pixels and mask; None where nothing valid is left.
-
-        A polygon so small that it holds no pixel's centre keeps the pixels that it touches.
-        """
-        shape = shapely.make_valid(shapely.from_wkb(chip.shape))
-        inside = covered(shape, chip.window)
-        if not inside.any():
-            inside = covered(shape, chip.window, touched=True)
-        masked = replace(part, mask_bands=part.mask_bands or 1)
+        """The chip with 0 where its mask is 0 and outside of its polygon; None where nothing valid is left."""
+        masked = part if chip.shape is None else replace(part, mask_bands=part.mask_bands or 1)
         pixels, mask = self._slots.arrays(slot, masked)
-        if not part.mask_bands:
-            mask[...] = 1
-        mask *= inside
-        pixels *= inside.astype(pixels.dtype)
-        return masked if mask.any() else None
+        if chip.shape is not None:
+            if not part.mask_bands:
+                mask[...] = 1
+            mask *= _inside(chip.shape, chip.window)
+        if masked.mask_bands:
+            pixels[np.broadcast_to(mask, pixels.shape) == 0] = 0
+            return masked if mask.any() else None
+        return masked
+
+
+def _inside(wkb: bytes, window: Window) -> NDArray[Any]:
+    """Which pixels of a window have their centre inside a polygon; those that it touches, where it is too small for any."""
+    shape = shapely.from_wkb(wkb)
+    parts = shapely.make_valid(shapely.get_parts(shape))  # one by one: parts that overlap are no holes
+    inside = covered(polygonal(shapely.union_all(parts)), window)
+    return inside if inside.any() else covered(shapely.GeometryCollection([*parts, shape.boundary]), window, touched=True)

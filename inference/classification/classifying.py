@@ -126,9 +126,9 @@ def classified(plan: InferencePlan, journal: Journal, feedback: Feedback) -> Cla
     began = time.monotonic()
     driven = drive(plan, _work, journal, feedback)
     tally, features = cast(LabelTally, driven.tally), cast(Features, plan.features)
-    unlabelled = _unlabelled(features, tally, driven.statistics.detections)
     statistics = driven.statistics
-    feedback.info(tr("Features: {count}, of which {labels} have a label now", count=features.count, labels=statistics.detections))
+    unlabelled = _unlabelled(features, tally, statistics.detections)
+    feedback.info(tr("Features: {count}, of which {labels} have a label now", count=features.count, labels=journal.labelled()))
     for reason, count in unlabelled.items():
         feedback.warning(tr("{count} features have no label, as {reason}.", count=count, reason=reason))
     tell_speed(statistics, tr("chips"), 1.0, feedback)
@@ -155,13 +155,14 @@ def _confidence_field(decoder: LabelDecoder) -> Field:
     return Field("Confidence", "text" if decoder.has_text else "double", "Confidence")
 
 
-def _unlabelled(features: Features, tally: LabelTally, labels: int) -> Counter[str]:
-    empty = features.chips - labels - tally.failed - tally.gaps.pixels
+def _unlabelled(features: Features, tally: LabelTally, answers: int) -> Counter[str]:
+    empty = features.chips - answers - tally.failed - tally.gaps.pixels
     found = {
         tr("they lie outside of the raster or of what is looked at, or have no geometry"): features.off(),
         tr("there are no valid pixels around them"): empty,
         tr("the function's answer about their batch could not be used ({batches} batches): {reason}",
            batches=tally.failed_batches, reason=tally.failure): tally.failed,
+        tr("the function gave them none"): tally.nameless,
         tr("their pixels could not be had"): tally.gaps.pixels,
     }  # fmt: skip
     return Counter({reason: count for reason, count in found.items() if count})
@@ -179,6 +180,7 @@ def _work(plan: InferencePlan, opened: Opened, feedback: Feedback) -> Work:
         part_bytes(pixels * len(feed.bands) * np.dtype(feed.dtype).itemsize, pixels * max(feed.mask_bands, 1)) for feed in feeds
     )
     many = max(min(CHIPS_IN_BLOCK, BLOCK_BYTES // chip_bytes) // crop.batch_size, 1) * crop.batch_size
+    many = min(many, max(len(chips), 1))
     configuration = replace(answers.configuration, width=many, height=1, padding=0, in_chips=True)
 
     def open_reader(pause: Pause) -> BlockReader:

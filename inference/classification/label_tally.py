@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any, NamedTuple
@@ -44,6 +45,7 @@ class LabelTally:
         crop: How chips are cut and grouped.
         failed_batches: Batches that got no labels, as the function's answer could not be used.
         failed: Chips of these.
+        nameless: Chips of which the function said something, but no label.
         failure: What was wrong with the first one.
         gaps: What could not be read; a chip counts as one pixel.
     """
@@ -54,7 +56,9 @@ class LabelTally:
     crop: Crop
     failed_batches: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
+    nameless: int = field(default=0, init=False)
     failure: str = field(default="", init=False)
+    _again: Counter[str] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
         self.gaps = Gaps([self.chips.row], self._place, self.plan.max_missing, tr("features"))
@@ -75,8 +79,16 @@ class LabelTally:
         """
         chips = self.chips.of(task.block)
         sent = [chips[place] for place in task.chips]
+        before = self._counts()
         answers = self._answers(reply.payload, calls_of(reply.message, len(sent), len(reply.payload)))
-        return Labels([(chip.number, chip.item, to_text(answer)) for chip, answer in zip(sent, answers) if answer is not None])
+        known = [(chip, answer) for chip, answer in zip(sent, answers) if answer is not None]
+        self.nameless += sum(answer.label is None for _, answer in known)
+        if task.gap is not None:
+            self._again.update(self._counts() - before)
+        return Labels([(chip.number, chip.item, to_text(answer)) for chip, answer in known])
+
+    def _counts(self) -> Counter[str]:
+        return Counter(batches=self.failed_batches, failed=self.failed, nameless=self.nameless)
 
     def _answers(self, payload: bytes, calls: Sequence[Call]) -> Iterator[Answer | None]:
         """One for each chip that was sent, in their order; None where the batch failed."""
@@ -91,21 +103,22 @@ class LabelTally:
             except FeatureSetError as error:
                 self.failed_batches += 1
                 self.failed += count
-                self.failure = self.failure or str(error)
+                self.failure = self.failure or str(error).rstrip(".")
                 yield from [None] * count
 
     def to_text(self) -> str:
-        """All counts, and what was learned of fields, as JSON."""
+        """All counts, and what was learned of fields, as JSON; without the blocks with gaps, which count anew."""
         decoder = self.decoder
         learned = {key: astuple(value) for key, value in decoder.learned.items()}
-        counts = [self.failed_batches, self.failed, self.failure]
+        kept = self._counts() - self._again
+        counts = [kept["batches"], kept["failed"], kept["nameless"], self.failure]
         known = [learned, sorted(decoder.used), decoder.has_text]
         return json.dumps({"counts": counts, "learned": known, "gaps": self.gaps.to_json()})
 
     def restore(self, text: str) -> None:
         """Count on from what `to_text` gave."""
         kept, decoder = json.loads(text), self.decoder
-        self.failed_batches, self.failed, self.failure = kept["counts"]
+        self.failed_batches, self.failed, self.nameless, self.failure = kept["counts"]
         learned, used, decoder.has_text = kept["learned"]
         decoder.learned = {key: Field(*value) for key, value in learned.items()}
         decoder.used = set(used)

@@ -83,9 +83,9 @@ class MaskedRaster(OverRaster):
             return validity
         if validity is Validity.FULL:
             mask[...] = 1
-        inside = covered(self._pixels.intersection(box), window)
+        inside = covered(polygonal(self._pixels.intersection(box)), window)
         mask *= inside
-        out *= inside.astype(out.dtype)
+        out[:, inside == 0] = 0
         return Validity.PARTIAL if mask.any() else Validity.EMPTY
 
     def coarser(self, factor: float) -> RasterSource | None:
@@ -97,20 +97,20 @@ class MaskedRaster(OverRaster):
         return MaskedRaster(self._source.clone(), self._mask)
 
 
-def covered(polygons: Any, window: Window, touched: bool = False) -> NDArray[Any]:  # noqa: ANN401
-    """Which pixels of a window have their centre inside polygons, or are touched by them: 1, others 0 (uint8).
+def covered(shape: Any, window: Window, touched: bool = False) -> NDArray[Any]:  # noqa: ANN401
+    """Which pixels of a window have their centre inside a geometry, or are touched by it: 1, others 0 (uint8).
 
     Args:
-        polygons: A shapely geometry in pixels of the grid; only its polygons count.
+        shape: A shapely geometry in pixels of the grid.
         window: Of the grid.
-        touched: Whether a pixel counts that they merely touch.
+        touched: Whether a pixel counts that it merely touches.
     """
     memory = gdal.GetDriverByName("MEM").Create("", window.width, window.height, 1, gdal.GDT_Byte)
     memory.SetGeoTransform((window.column, 1.0, 0.0, window.row, 0.0, 1.0))
     vectors = ogr.GetDriverByName("Memory").CreateDataSource("")
     layer = vectors.CreateLayer("mask", geom_type=ogr.wkbUnknown)
     feature = ogr.Feature(layer.GetLayerDefn())
-    feature.SetGeometry(ogr.CreateGeometryFromWkb(polygonal(polygons).wkb))
+    feature.SetGeometry(ogr.CreateGeometryFromWkb(shape.wkb))
     layer.CreateFeature(feature)
     gdal.PushErrorHandler("CPLQuietErrorHandler")  # it warns that pixels have no CRS
     try:

@@ -86,7 +86,7 @@ class Resampled(OverRaster):
         values = np.divide(values, weights, out=np.zeros_like(values), where=weights >= LEAST_WEIGHT)
         out[...] = values if out.dtype.kind == "f" else np.rint(values)
         mask[...] = (weights >= LEAST_WEIGHT) if mask.shape[0] == len(out) else (weights >= LEAST_WEIGHT).all(axis=0)
-        out *= mask.astype(out.dtype)
+        out[np.broadcast_to(mask, out.shape) == 0] = 0
         if not mask.any():
             return Validity.EMPTY
         return Validity.FULL if mask.all() else Validity.PARTIAL
