@@ -20,18 +20,20 @@ from qgis.PyQt.QtGui import QIcon
 from ..inference.feedback import stop_if_canceled
 from ..inference.fields import Field
 from ..inference.plan import InferencePlan
+from ..inference.purpose import check_purpose
 from ..inference.secrets import without_credentials
 from ..inference.translation import tr
 from . import parameters as shared
 from .engine import load_engine
-from .features import Table, check_features, collect, layer_of_service
+from .features import Table, check_features, collect, is_service, layer_of_service
 from .finishing import Finishing
 from .labelled import labels_output
 from .output import qgis_fields
+from .overwriting import check_not_source, is_partial, layer_behind
 from .package_algorithm import Call, PackageAlgorithm
 from .rasters.from_value import evaluated
 from .task import InferenceTask
-from .whole_images import collect_images
+from .whole_images import check_holds, collect_images
 from .writing import written
 
 ICON = Path(__file__).parent.parent / "resources" / "icons" / "classify_objects.svg"
@@ -102,16 +104,16 @@ class ClassifyObjects(PackageAlgorithm):
 
     def _check(self, parameters: dict[str, Any], context: QgsProcessingContext) -> None:
         super()._check(parameters, context)
-        if self._is_service(parameters) or not self._has_features(parameters, context):
+        value = evaluated(parameters.get(self.FEATURES), context)
+        if is_service(value) or value in (None, ""):
             return
         check_features(self.parameterAsSource(parameters, self.FEATURES, context))
+        layer = layer_behind(value, context)
+        if is_partial(value, layer):  # else the output has all that the file had
+            check_not_source(layer, self.FEATURES, parameters.get(self.OUTPUT), self.OUTPUT)
 
     def _has_features(self, parameters: dict[str, Any], context: QgsProcessingContext) -> bool:
         return evaluated(parameters.get(self.FEATURES), context) not in (None, "")
-
-    def _is_service(self, parameters: dict[str, Any]) -> bool:
-        value = parameters.get(self.FEATURES)
-        return isinstance(value, str) and value.startswith(("http://", "https://"))
 
     def sinkProperties(
         self, sink: str, parameters: dict[str, Any], context: QgsProcessingContext, source: dict[str, Any]
@@ -119,7 +121,9 @@ class ClassifyObjects(PackageAlgorithm):
         """What is known before the package runs; maps fields onto an existing layer."""
         properties = super().sinkProperties(sink, parameters, context, source)
         if sink == self.OUTPUT:
-            known = None if self._is_service(parameters) else self.parameterAsSource(parameters, self.FEATURES, context)
+            known = (
+                None if is_service(parameters.get(self.FEATURES)) else self.parameterAsSource(parameters, self.FEATURES, context)
+            )
             label = self._label_field(parameters, context)
             added = qgis_fields([Field(label, "text", label), Field("Confidence", "double", "Confidence")])
             properties.wkbType = Qgis.WkbType.Polygon
@@ -138,7 +142,7 @@ class ClassifyObjects(PackageAlgorithm):
         """Resolve layers, which only the main thread may do."""
         done = super().prepareAlgorithm(parameters, context, feedback)
         try:
-            self._features_value = layer_of_service(parameters.get(self.FEATURES), context)
+            self._features_value = layer_of_service(evaluated(parameters.get(self.FEATURES), context), context)
         except QgsProcessingException as error:
             raise QgsProcessingException(without_credentials(str(error))) from error
         return bool(done)
@@ -153,12 +157,14 @@ class ClassifyObjects(PackageAlgorithm):
         features = Features(items, is_whole)
         call.stack.callback(features.close)
         plan = self._plan_of(call, items, features=features, label_field=label)
+        check_purpose(plan.package.definition, True, call.told)
         if is_whole:
             self._table = collect_images(items, features, call.context, call.told)
         else:
             source = self.parameterAsSource({**call.parameters, self.FEATURES: self._features_value}, self.FEATURES, call.context)
             check_features(source)
             self._table = collect(source, features, call.context, partial(stop_if_canceled, call.told))
+        check_holds(self._table, call.parameters.get(self.OUTPUT))
         features.seal()
         return plan
 

@@ -18,6 +18,7 @@ from ..inference import description
 from ..inference.classes import parse_classes
 from ..inference.errors import InferenceError
 from ..inference.plan import InferencePlan, SuppressionPlan
+from ..inference.purpose import check_purpose
 from ..inference.translation import tr
 from . import model_input
 from . import parameters as shared
@@ -121,7 +122,9 @@ class DetectObjects(PackageAlgorithm):
                 self.parameterAsDouble(parameters, self.MAX_OVERLAP, context),
             )
         classes = parse_classes(evaluated(parameters.get(self.CLASSES), context))
-        return self._plan_of(call, self._items(call), suppression=suppression, classes=classes)
+        plan = self._plan_of(call, self._items(call), suppression=suppression, classes=classes)
+        check_purpose(plan.package.definition, False, call.told)
+        return plan
 
     def _written(self, call: Call, plan: InferencePlan, task: InferenceTask) -> tuple[Finishing, dict[str, Any]]:
         made = detections_output(call.parameters, plan, task, self._confidence(call))

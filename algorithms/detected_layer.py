@@ -83,13 +83,19 @@ def read_detections(
             shapes.append(shapely.from_wkb(written, on_invalid="ignore"))
             written = []
     shapes.append(shapely.from_wkb(np.array(written, object), on_invalid="ignore"))
-    numbers = np.array(scores, float)
+    numbers, geometries = np.array(scores, float), np.concatenate(shapes)
+    unreadable = int(shapely.is_missing(geometries).sum())
+    if unreadable:
+        told.warning(
+            tr("{count} features have a geometry that cannot be read, such as a ring that is not closed; they stay.",
+               count=unreadable)
+        )  # fmt: skip
     without = int(np.isnan(numbers).sum())
     if without:
         told.warning(
             tr("{count} features have no number in {name}, so they lose against all others.", count=without, name=names[score])
         )
-    return DetectedLayer(np.array(ids, np.int64), np.concatenate(shapes), numbers, np.array(classes, object))
+    return DetectedLayer(np.array(ids, np.int64), geometries, numbers, np.array(classes, object))
 
 
 def _existing(names: list[str], wanted: str, parameter: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +15,20 @@ from qgis.core import (
     QgsFeature,
     QgsFeatureRequest,
     QgsFeatureSource,
+    QgsField,
     QgsFields,
     QgsGeometry,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeatureSource,
+    QgsProcessingFeatureSourceDefinition,
+    QgsProperty,
     QgsVectorLayer,
     QgsWkbTypes,
 )
-from qgis.PyQt.QtCore import QByteArray, QDataStream, QIODevice
+from qgis.PyQt.QtCore import QByteArray, QDataStream, QIODevice, QMetaType
 
+from ..inference.fields import find_name
 from ..inference.translation import tr
 from .rasters.raster_input import crs_of
 
@@ -38,11 +42,24 @@ _SERVICE = re.compile(r"^https?://.+/(FeatureServer|MapServer)/\d+/?$", re.IGNOR
 
 @dataclass(frozen=True)
 class Table:
-    """What the features of a source have in common."""
+    """What the features of a source have in common.
+
+    Attributes:
+        fields, wkb_type, crs: Of the output, but for what is added.
+        keeps_ids: Whether a field `fid` holds the features' own ids.
+    """
 
     fields: QgsFields
     wkb_type: Qgis.WkbType
     crs: QgsCoordinateReferenceSystem
+    keeps_ids: bool = True
+
+
+def is_service(value: object) -> bool:
+    """Whether a value is the address of a layer of an ArcGIS service, or a selection from one."""
+    if isinstance(value, QgsProcessingFeatureSourceDefinition):
+        value = value.source.staticValue()
+    return isinstance(value, str) and _SERVICE.match(value.strip()) is not None
 
 
 def layer_of_service(value: object, context: QgsProcessingContext) -> object:
@@ -51,16 +68,21 @@ def layer_of_service(value: object, context: QgsProcessingContext) -> object:
     Raises:
         QgsProcessingException: The service cannot be read.
     """
-    if not isinstance(value, str) or not _SERVICE.match(value.strip()):
+    if not is_service(value):
         return value
+    if isinstance(value, QgsProcessingFeatureSourceDefinition):
+        selected = QgsProcessingFeatureSourceDefinition(value)
+        selected.source = QgsProperty.fromValue(layer_of_service(value.source.staticValue(), context))
+        return selected
     address = value.strip().rstrip("/")
     # Without a CRS the layer comes in its own, whose rectangles a server understands. AUTHCFG is for the servers of raster
     # and package, and no other server is told it.
     layer = QgsVectorLayer(f"url='{address}'", address, "arcgisfeatureserver")
     if not layer.isValid():
+        error = layer.error().summary() or tr("the server did not answer as such a service does")
         raise QgsProcessingException(
             tr("FEATURES: the feature layer {address} cannot be read: {error}. Check the address; where it needs a password, add "
-               "it to the project with its authentication, and choose that layer.", address=address, error=layer.error().summary() or tr("no reason is given"))
+               "it to the project with its authentication, and choose that layer.", address=address, error=error)
         )  # fmt: skip
     context.temporaryLayerStore().addMapLayer(layer)
     return layer.id()
@@ -92,21 +114,39 @@ def collect(
         context: Knows how coordinates are transformed.
         check: Called now and then; raises when the user stopped the run.
     """
+    fields, geometries = _plain(source.fields())
+    own_id, keeps_ids = find_name(fields.names(), "fid"), True
     transforms = [(wkt, _transform(source.sourceCrs(), crs_of(wkt), context)) for wkt in features.crs]
     for portion in _portions(source):
         check()
-        records = [packed(feature) for feature in portion]
+        records = [packed(feature, geometries) for feature in portion]
+        if own_id is not None:
+            keeps_ids = keeps_ids and all(feature[own_id] == feature.id() for feature in portion)
         features.add(
             records, {wkt: [plain_wkb(feature.geometry(), transform) for feature in portion] for wkt, transform in transforms}
         )
-    return Table(source.fields(), source.wkbType(), source.sourceCrs())
+    return Table(fields, source.wkbType(), source.sourceCrs(), keeps_ids)
 
 
-def packed(feature: QgsFeature) -> bytes:
-    """Attributes and geometry of a feature; types and NULLs stay what they are."""
+def _plain(fields: QgsFields) -> tuple[QgsFields, list[int]]:
+    """The fields, with text in the place of further geometries, and which ones these are: few formats can hold them."""
+    plain, geometries = QgsFields(), []
+    for index, field in enumerate(fields):
+        is_geometry = field.typeName().lower().startswith("geometry") or field.type() == QMetaType.Type.User
+        geometries += [index] if is_geometry else []
+        plain.append(QgsField(field.name(), QMetaType.Type.QString) if is_geometry else field)
+    return plain, geometries
+
+
+def packed(feature: QgsFeature, geometries: Sequence[int] = ()) -> bytes:
+    """Attributes and geometry of a feature; types and NULLs stay what they are, but for these attributes, which become WKT."""
+    attributes = feature.attributes()
+    for index in geometries:
+        value = attributes[index]
+        attributes[index] = value.asWkt() if isinstance(value, QgsGeometry) and not value.isNull() else None
     data = QByteArray()
     stream = QDataStream(data, QIODevice.OpenModeFlag.WriteOnly)
-    stream.writeQVariantList(feature.attributes())
+    stream.writeQVariantList(attributes)
     stream.writeBytes(b"" if feature.geometry().isNull() else bytes(feature.geometry().asWkb()))
     return bytes(data)
 
@@ -162,7 +202,8 @@ def plain_wkb(geometry: QgsGeometry, transform: QgsCoordinateTransform | None = 
     if geometry.isNull() or geometry.isEmpty():
         return None
     geometry = QgsGeometry(geometry)
-    if QgsWkbTypes.isCurvedType(geometry.wkbType()):
+    is_collection = QgsWkbTypes.flatType(geometry.wkbType()) == Qgis.WkbType.GeometryCollection
+    if is_collection or QgsWkbTypes.isCurvedType(geometry.wkbType()):
         geometry = QgsGeometry(geometry.constGet().segmentize())
     geometry.get().dropZValue()
     geometry.get().dropMValue()

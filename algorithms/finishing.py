@@ -30,6 +30,7 @@ class Finishing:
         occurring: What the features hold, for the style.
         keep_look: Whether the layer was there before and keeps its own style and metadata.
         default_name: The name that Processing gives to the layer unless somebody chose one.
+        aliases: What users read, by the name of a field: formats do not keep them.
     """
 
     definition: ModelDefinition
@@ -39,6 +40,7 @@ class Finishing:
     occurring: Occurring
     keep_look: bool
     default_name: str
+    aliases: dict[str, str]
 
     def apply(self, destination: str, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> None:
         """Do it to a layer, named as Processing names it; one that cannot be opened again is left as it is."""
@@ -49,6 +51,8 @@ class Finishing:
         layer = QgsProcessingUtils.mapLayerFromString(destination, context)
         if not isinstance(layer, QgsVectorLayer) or self.keep_look:
             return
+        for name, alias in self.aliases.items():
+            layer.setFieldAlias(layer.fields().lookupField(name), alias)
         if layer.isSpatial():
             apply_style(layer, self.definition.classes, self.occurring, self.confidence, self.label)
         apply_metadata(layer, self.provenance)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from qgis.core import Qgis, QgsFeature, QgsFeatureSink, QgsField, QgsFields, QgsProcessingException
+from qgis.core import Qgis, QgsFeature, QgsFeatureSink, QgsProcessingException
 
-from ..inference.fields import IMAGE, Field
+from ..inference.fields import IMAGE
 from ..inference.plan import InferencePlan
 from ..inference.translation import tr
 from .features import Table, unpacked
-from .output import Output, converter, fields_for, qgis_fields
+from .field_names import layout
+from .output import Output, converter, fields_for
 from .staging.staged_sink import Layout
 from .style import Occurring
 from .task import InferenceTask, TaskFeedback
 
 if TYPE_CHECKING:
     from ..inference.classification.classifying import ClassificationResult, LabelledRow
-
-ID_FIELD = "fid"
-"""A GeoPackage takes a field of this name for its own ids, which occur once."""
 
 
 def labels_output(destination: object, plan: InferencePlan, task: InferenceTask, table: Table, told: TaskFeedback) -> Output:
@@ -36,7 +34,7 @@ def labels_output(destination: object, plan: InferencePlan, task: InferenceTask,
     result = task.result
     names_image = plan.names_items and not plan.features.is_whole
     given = fields_for(destination, (*result.fields, *([IMAGE] if names_image else [])))
-    layout, own = _layout(table.fields, given, names_image, told)
+    fields, own = layout(destination, table.fields, given, table.keeps_ids and not names_image, told)
     converters = [converter(field) for field in given]
 
     def write_all(sink: QgsFeatureSink) -> tuple[Occurring, int]:
@@ -46,7 +44,7 @@ def labels_output(destination: object, plan: InferencePlan, task: InferenceTask,
                 task.stop_writing_if_canceled()
             attributes, geometry = unpacked(row.record)
             values = [convert(value) for convert, value in zip(converters, _values(result, row, plan, names_image))]
-            feature = QgsFeature(layout)
+            feature = QgsFeature(fields)
             feature.setGeometry(geometry)
             feature.setAttributes([*attributes, *values])
             occurring.count(values[0], values[1])
@@ -55,50 +53,9 @@ def labels_output(destination: object, plan: InferencePlan, task: InferenceTask,
             count += 1
         return occurring, count
 
-    return Output(Layout(layout, Qgis.WkbType(table.wkb_type), table.crs), write_all, own[1], own[0])
+    return Output(Layout(fields, Qgis.WkbType(table.wkb_type), table.crs), write_all, own[1], own[0])
 
 
 def _values(result: ClassificationResult, row: LabelledRow, plan: InferencePlan, names_image: bool) -> Iterable[Any]:
     image = None if row.item is None else plan.items[row.item].source.name
     return [*result.values_of(row.answer), *([image] if names_image else [])]
-
-
-def _layout(fields: QgsFields, given: Sequence[Field], repeats: bool, told: TaskFeedback) -> tuple[QgsFields, list[str]]:
-    """The fields of the features and the new ones behind; a new name that is taken gets a number.
-
-    Args:
-        fields: Those of the features.
-        given: New ones.
-        repeats: Whether a feature may occur several times.
-        told: Told of names that were changed.
-
-    Returns:
-        All fields, and the names of the new ones.
-    """
-    layout, taken = QgsFields(), {field.name().casefold() for field in fields}
-    for field in fields:
-        copy = QgsField(field)
-        if repeats and copy.name().casefold() == ID_FIELD:
-            copy.setName(free_name(copy.name(), taken))
-        layout.append(copy)
-    names = []
-    for field, made in zip(given, qgis_fields(given)):
-        name = free_name(field.name, taken)
-        if name != field.name:
-            told.warning(
-                tr("The features have a field {name} already, so the new one is named {other}.", name=field.name, other=name)
-            )
-            made.setName(name)
-        layout.append(made)
-        names.append(name)
-    return layout, names
-
-
-def free_name(name: str, taken: set[str]) -> str:
-    """The name, or with a number behind it where it is taken; it is taken afterwards."""
-    free, number = name, 0
-    while free.casefold() in taken:
-        number += 1
-        free = f"{name}_{number}"
-    taken.add(free.casefold())
-    return free

@@ -35,8 +35,9 @@ from .detected_layer import DetectedLayer, read_detections
 from .engine import check_shapely
 from .failure import check_number, reported
 from .features import features_in
-from .labelled import free_name
+from .field_names import free_name
 from .output import why_not_writable
+from .overwriting import check_not_equal, check_not_source, layer_behind
 from .rasters.from_value import evaluated
 from .staging.staged_sink import Layout, StagedSink, staged_sink
 from .task import TaskFeedback, interruptible
@@ -112,6 +113,10 @@ class NonMaximumSuppression(QgsProcessingAlgorithm):
         try:
             value = evaluated(parameters.get(self.MAX_OVERLAP), context)
             check_number(self.parameterDefinition(self.MAX_OVERLAP), 0.0, 1.0, value)
+            layer = layer_behind(evaluated(parameters.get(self.INPUT), context), context)
+            for name in (self.OUTPUT, self.REMOVED):
+                check_not_source(layer, self.INPUT, parameters.get(name), name)
+            check_not_equal({name: parameters.get(name) for name in (self.OUTPUT, self.REMOVED)})
         except QgsProcessingException as error:
             return False, str(error)
         for name in (self.OUTPUT, self.REMOVED):

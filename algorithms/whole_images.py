@@ -16,6 +16,7 @@ from qgis.core import (
     QgsGeometry,
     QgsPointXY,
     QgsProcessingContext,
+    QgsProcessingException,
 )
 from qgis.PyQt.QtCore import QMetaType
 
@@ -24,12 +25,15 @@ from ..inference.item import Item
 from ..inference.translation import tr
 from .features import Table, packed
 from .rasters.raster_input import crs_of
+from .staging.destination import Destination
 from .task import TaskFeedback
 
 if TYPE_CHECKING:
     from ..inference.classification.features import Features
 
 IMAGE_ID = "ImageId"
+SPATIAL_ONLY = (".shp", ".fgb", ".dbf")
+"""Formats without tables, or whose tables are no file of that name."""
 
 
 def collect_images(items: Sequence[Item], features: Features, context: QgsProcessingContext, told: TaskFeedback) -> Table:
@@ -58,6 +62,20 @@ def collect_images(items: Sequence[Item], features: Features, context: QgsProces
     if placed and without:
         told.warning(tr("{count} images have no georeference or CRS that fits, so their rows have no geometry.", count=without))
     return Table(fields, Qgis.WkbType.Polygon if placed else Qgis.WkbType.NoGeometry, crs)
+
+
+def check_holds(table: Table, destination: object) -> None:
+    """Refuse a file that cannot hold a table without geometry, before the run.
+
+    Raises:
+        QgsProcessingException: It cannot.
+    """
+    file = Destination.of(destination).file
+    if table.wkb_type == Qgis.WkbType.NoGeometry and file is not None and file.suffix.lower() in SPATIAL_ONLY:
+        raise QgsProcessingException(
+            tr("The images have no georeference, so the output is a table without geometry, which {file} cannot be. Choose "
+               "another format for OUTPUT, such as .gpkg or .csv.", file=file.name)
+        )  # fmt: skip
 
 
 def _outline(item: Item, crs: QgsCoordinateReferenceSystem, context: QgsProcessingContext) -> QgsGeometry:

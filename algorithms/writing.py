@@ -52,6 +52,7 @@ def written(
             occurring,
             Destination.of(parameters.get("OUTPUT")).appends,
             algorithm.parameterDefinition("OUTPUT").description(),
+            {field.name(): field.alias() for field in output.layout.fields if field.alias()},
         )
         report = _report(algorithm, parameters, context, plan, task, finishing)
         # Nothing may come between these two: a run that is cut there is written once more, and appends twice.

@@ -13,7 +13,6 @@ from .errors import ArgumentValueError, ConfigurationError
 from .feedback import Feedback
 from .fields import find_name
 from .plan import InferencePlan
-from .purpose import check_purpose
 from .raster_function import FunctionAnswers, RasterFunction
 from .secrets import Secrets
 from .translation import tr
@@ -25,7 +24,6 @@ def agree(
     plan: InferencePlan, function: RasterFunction, feedback: Feedback
 ) -> tuple[dict[str, str], list[ModelArgument], FunctionAnswers]:
     """Load the package in the first worker and agree on the arguments."""
-    check_purpose(plan.package.definition, plan.features is not None, feedback)
     feedback.info(tr("Package: {name} ({source}), sha256 {hash}", name=plan.package.definition.name,
                      source=plan.package.shown, hash=plan.package.sha256))  # fmt: skip
     for problem in plan.package.definition.problems:

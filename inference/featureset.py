@@ -169,6 +169,8 @@ def features_of(payload: bytes) -> list[Any]:
         raise FeatureSetError(
             tr("vectorize() must answer a feature set as JSON text, but answered: {error}.", error=error)
         ) from error
+    if b"\\ud" in payload.lower():  # halves of characters, which no layer can hold
+        answer = json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
     features = answer.get("features") if isinstance(answer, dict) else None
     if not isinstance(features, list):
         found = sorted(answer) if isinstance(answer, dict) else type(answer).__name__

@@ -19,7 +19,7 @@ from .fields import IMAGE
 
 EXAMPLES = 6
 """Detections that are shown at each end, and of each class."""
-CLASSES = 24
+CLASSES = 100
 """Classes of which examples are kept."""
 BINS = 20
 

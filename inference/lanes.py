@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .blocks import Block
@@ -106,7 +107,7 @@ class Lanes:
         if not lane.tasks:
             lane.since = time.monotonic()
         lane.tasks.append(task)
-        task.calls = 1 if batch is None else len(task.parts)
+        task.calls = 1 if batch is None else calls_of(task.parts, batch)
         lane.function.request(task.slot, task.parts, batch)
 
     def answering(self, reply: Reply) -> Lane | None:
@@ -183,6 +184,12 @@ class Lanes:
         lane.function.worker.deliver_to(self._deliver)
         for other in self._lanes:
             other.since = time.monotonic()  # answers that came meanwhile are not late
+
+
+def calls_of(parts: Sequence[Part], batch: int) -> int:
+    """How often a function is called for chips: those that follow each other and are alike, so many at a time."""
+    alike = itertools.groupby(parts, key=lambda part: (part.shape, part.dtype))
+    return sum(-(-len(list(group)) // batch) for _, group in alike)
 
 
 def located(error: InferenceError, where: str) -> InferenceError:

@@ -28,6 +28,10 @@ Block = tuple["NDArray[Any]", "NDArray[Any]"]
 Prepared = Union["list[Block]", Exception]
 
 
+LONGEST_PROBLEM = 1000
+"""Characters of a message about an answer."""
+
+
 class ContractError(Exception):
     """The raster function answered something that the contract does not allow."""
 
@@ -178,7 +182,7 @@ def _feature_set(answer: object) -> bytes:
     if answer is None:
         raise ContractError("vectorize() returned nothing (None) instead of {'output_vectors': …}")
     if not isinstance(answer, dict) or "output_vectors" not in answer:
-        found = f"the keys {sorted(map(str, answer))}" if isinstance(answer, dict) else type(answer).__name__
+        found = f"the keys {sorted(map(str, answer))}"[:LONGEST_PROBLEM] if isinstance(answer, dict) else type(answer).__name__
         raise ContractError(f"vectorize() must return a dict with 'output_vectors', but it returned {found}")
     vectors = answer["output_vectors"]
     if isinstance(vectors, bytes):

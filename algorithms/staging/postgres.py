@@ -51,11 +51,18 @@ class PostgresTable:
         """The table as a layer."""
         return QgsVectorLayer(self.address, self.name, "postgres")
 
-    def staged(self) -> PostgresTable:
+    def without_geometry(self) -> PostgresTable:
+        """The same without a column for geometries, which QGIS's dialog names in any case."""
+        return self._renamed(self.name, "")
+
+    def staged(self, has_geometry: bool) -> PostgresTable:
         """Another table beside it, with a name of this process."""
+        column = QgsDataSourceUri(self.address).geometryColumn() or "geom"
+        return self._renamed(unfinished_name(), column if has_geometry else "")
+
+    def _renamed(self, name: str, geometry: str) -> PostgresTable:
         uri = QgsDataSourceUri(self.address)
-        name = unfinished_name()
-        uri.setDataSource(self.schema, name, uri.geometryColumn() or "geom", uri.sql(), uri.keyColumn())
+        uri.setDataSource(self.schema, name, geometry, uri.sql(), uri.keyColumn())
         return PostgresTable(uri.uri(False), self.schema, name)
 
     def remove_abandoned(self) -> None:

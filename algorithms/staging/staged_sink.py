@@ -180,7 +180,9 @@ class StagedTable(StagedSink):
 
     def __init__(self, table: PostgresTable, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
-        self._table, self._beside = table, table.staged()
+        has_geometry = self._layout.wkb_type != Qgis.WkbType.NoGeometry
+        self._table = table if has_geometry else table.without_geometry()
+        self._beside = table.staged(has_geometry)
 
     def open(self) -> None:
         """See StagedSink."""

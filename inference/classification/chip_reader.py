@@ -75,5 +75,6 @@ def _inside(wkb: bytes, window: Window) -> NDArray[Any]:
     """Which pixels of a window have their centre inside a polygon; those that it touches, where it is too small for any."""
     shape = shapely.from_wkb(wkb)
     parts = shapely.make_valid(shapely.get_parts(shape))  # one by one: parts that overlap are no holes
-    inside = covered(polygonal(shapely.union_all(parts)), window)
-    return inside if inside.any() else covered(shapely.GeometryCollection([*parts, shape.boundary]), window, touched=True)
+    polygons = polygonal(shapely.union_all(parts))
+    inside = covered(polygons, window)
+    return inside if inside.any() else covered(shape.boundary if polygons.is_empty else polygons, window, touched=True)

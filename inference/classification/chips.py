@@ -18,7 +18,8 @@ from .features import Features
 
 PORTION = 4096
 """Chips that are sorted by their size, so that those of one size follow each other and still lie near each other."""
-KEPT_PORTIONS = 4
+BLOCKS_AT_ONCE = 64
+"""Blocks that may be on their way; so many chips, at least, are kept."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Chips:
     def __init__(self, features: Features, crop: Crop) -> None:
         self._features, self._crop = features, crop
         self._portions: OrderedDict[int, list[Chip]] = OrderedDict()
+        self._kept = 2 + BLOCKS_AT_ONCE * crop.batch_size // PORTION
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -56,25 +58,29 @@ class Chips:
 
     def of(self, block: Block) -> list[Chip]:
         """The chips of a block; the last block may have fewer than others."""
-        core = block.core
-        return [self._at(place) for place in range(core.column, min(core.column + core.width, len(self)))]
+        first, last = block.core.column, min(block.core.column + block.core.width, len(self))
+        chips: list[Chip] = []
+        for number in range(first // PORTION, -(-last // PORTION)):
+            begin = number * PORTION
+            chips += self._portion(number)[max(first - begin, 0) : last - begin]
+        return chips
 
     def middle(self, place: int, items: tuple[Item, ...]) -> NDArray[Any]:
         """Map coordinates (x, y) of the middle of a chip, for users."""
-        chip = self._at(place)
+        chip = self._portion(place // PORTION)[place % PORTION]
         return items[chip.item].source.grid.affine.middle_of(chip.window)
 
-    def _at(self, place: int) -> Chip:
-        number, within = divmod(place, PORTION)
-        with self._lock:
-            portion = self._portions.get(number)
-            if portion is None:
-                portion = self._portions[number] = self._portion(number)
-                if len(self._portions) > KEPT_PORTIONS:
-                    self._portions.popitem(last=False)
-            return portion[within]
-
     def _portion(self, number: int) -> list[Chip]:
+        """The chips of a portion; those that were asked for last are kept."""
+        with self._lock:
+            if number not in self._portions:
+                self._portions[number] = self._cut(number)
+                if len(self._portions) > self._kept:
+                    self._portions.popitem(last=False)
+            self._portions.move_to_end(number)
+            return self._portions[number]
+
+    def _cut(self, number: int) -> list[Chip]:
         places = self._features.places(number * PORTION, PORTION)
         if self._features.is_whole:
             width, height = self._crop.largest

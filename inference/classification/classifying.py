@@ -32,9 +32,11 @@ from .chip_reader import ChipReader
 from .chips import Chips
 from .features import Features
 from .label_tally import LabelTally
-from .labels import Answer, LabelDecoder, from_text
+from .labels import LONGEST_NAME, MOST_FIELDS, Answer, LabelDecoder, from_text
 from .whole_image import WholeImage
 
+PORTION = 1000
+"""Features that are handed on at a time."""
 CHIPS_IN_BLOCK = 64
 BLOCK_BYTES = 32 << 20
 """A block holds about so many chips, if they take no more than so much; at least one batch."""
@@ -78,8 +80,7 @@ class ClassificationResult(RunResult):
         answer_of = self._answers()
         found = ((item, shape, answer_of(number, item)) for number, item, shape in self._shapes())
         labelled = (each for each in found if each[2] is not None)
-        for item, group in itertools.groupby(labelled, key=itemgetter(0)):
-            alike = list(group)
+        for item, alike in _in_portions(labelled):
             shapes = np.array([shape for _, shape, _ in alike], object)
             answers = [answer for _, _, answer in alike if answer is not None]
             columns: dict[str, list[Any]] = {
@@ -121,6 +122,16 @@ class ClassificationResult(RunResult):
         return [answer.label, answer.confidence, *(answer.extras.get(key) for key in self._keys)]
 
 
+def _in_portions(
+    labelled: Iterator[tuple[int, Any, Answer | None]],
+) -> Iterator[tuple[int, list[tuple[int, Any, Answer | None]]]]:
+    """Rows that begin with their item, so many at a time, item by item."""
+    while portion := list(itertools.islice(labelled, PORTION)):
+        portion.sort(key=itemgetter(0))
+        for item, group in itertools.groupby(portion, key=itemgetter(0)):
+            yield item, list(group)
+
+
 def classified(plan: InferencePlan, journal: Journal, feedback: Feedback) -> ClassificationResult:
     """Run a plan that classifies features."""
     began = time.monotonic()
@@ -128,6 +139,11 @@ def classified(plan: InferencePlan, journal: Journal, feedback: Feedback) -> Cla
     tally, features = cast(LabelTally, driven.tally), cast(Features, plan.features)
     statistics = driven.statistics
     unlabelled = _unlabelled(features, tally, statistics.detections)
+    if tally.decoder.left_out:
+        feedback.warning(
+            tr("The function gives more than {most} attributes, or some with names longer than {longest} characters; these are "
+               "left out.", most=MOST_FIELDS, longest=LONGEST_NAME)
+        )  # fmt: skip
     feedback.info(tr("Features: {count}, of which {labels} have a label now", count=features.count, labels=journal.labelled()))
     for reason, count in unlabelled.items():
         feedback.warning(tr("{count} features have no label, as {reason}.", count=count, reason=reason))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import sqlite3
@@ -184,7 +185,8 @@ class Features:
     def close(self) -> None:
         """Give the disk's room back."""
         self._database.close()
-        cache.remove(self._path)
+        with contextlib.suppress(OSError):  # somebody else holds it, as on Windows: the next run removes it
+            cache.remove(self._path)
 
     def _place(self, item: int, numbers: NDArray[Any], shapes: NDArray[Any]) -> None:
         """Write down the features whose middle lies in the part of a raster that is looked at."""

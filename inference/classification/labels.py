@@ -17,6 +17,8 @@ from ..translation import tr
 LABEL_FIELDS = ("label", "classname", "class", "caption", *VALUE_FIELDS)
 """Attributes that hold the label, best first, in lower case."""
 CONFIDENCE = "confidence"
+MOST_FIELDS, LONGEST_NAME, LONGEST_LABEL = 200, 100, 10_000
+"""Further attributes of a function, characters of their names, and of a label; what is beyond is left out."""
 
 
 class Answer(NamedTuple):
@@ -46,7 +48,8 @@ class LabelDecoder:
         classes: Of the model definition, for functions that answer numbers.
         learned: Fields that only occurred, alike.
         used: Which fields were taken for the label.
-        has_text: Whether a confidence is no number, as where a chip has several labels.
+        has_text: Whether a confidence is several numbers, as where a chip has several labels.
+        left_out: Whether there were too many attributes, or some with too long names.
     """
 
     fields: Mapping[str, Field]
@@ -54,6 +57,7 @@ class LabelDecoder:
     learned: dict[str, Field] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     has_text: bool = False
+    left_out: bool = False
 
     def __post_init__(self) -> None:
         declared = next((name for name in LABEL_FIELDS if name in self.fields), None)
@@ -91,8 +95,7 @@ class LabelDecoder:
         confidence_name = find_name(attributes, CONFIDENCE)
         extras = {}
         for name, value in attributes.items():
-            if name not in (label_name, confidence_name) and not is_own(name):
-                self._learn(name, value)
+            if name not in (label_name, confidence_name) and not is_own(name) and self._learns(name, value):
                 extras[name.casefold()] = value
         confidence = None if confidence_name is None else self._confidence(attributes[confidence_name])
         return Answer(self._label(label_name, attributes), confidence, extras)
@@ -110,7 +113,7 @@ class LabelDecoder:
         if name is None or value is None:
             return None
         known = ClassLookup(self.classes, name).find(value) if name.casefold() in VALUE_FIELDS else None
-        return str(value) if known is None else known.name
+        return (str(value) if known is None else known.name)[:LONGEST_LABEL]
 
     def _confidence(self, value: object) -> str | float | None:
         if value is None or isinstance(value, bool):
@@ -118,14 +121,22 @@ class LabelDecoder:
         try:
             number = float(str(value).replace(",", "."))
         except (ValueError, OverflowError):
+            if ";" not in str(value):
+                return None
             self.has_text = True
-            return str(value)
+            return str(value)[:LONGEST_LABEL]
         return number if math.isfinite(number) else None
 
-    def _learn(self, name: str, value: object) -> None:
+    def _learns(self, name: str, value: object) -> bool:
+        """Whether an attribute has a field, which it gets unless there are too many."""
         key = name.casefold()
-        if key not in self.fields:
-            self.learned[key] = widened(self.learned.get(key, Field(name, "long", name)), value)
+        if key in self.fields:
+            return True
+        if key not in self.learned and (len(self.learned) >= MOST_FIELDS or len(name) > LONGEST_NAME):
+            self.left_out = True
+            return False
+        self.learned[key] = widened(self.learned.get(key, Field(name, "long", name)), value)
+        return True
 
 
 def to_text(answer: Answer) -> str:

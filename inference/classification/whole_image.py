@@ -15,8 +15,8 @@ from ..rasters.source import Gap, RasterSource, Validity
 
 LARGE = 16_000_000
 """Pixels of the raster that are averaged at a time."""
-WORTHWHILE = 2.0
-"""A raster is read at a coarser cell size where it is at least so many times finer than the chip."""
+WORTHWHILE = 8.0
+"""A raster is read at a coarser cell size that is still so many times finer than the chip, so that edges stay where they are."""
 
 
 class WholeImage(OverRaster):

@@ -14,7 +14,7 @@ from ..secrets import without_credentials
 from ..translation import tr
 from .decoded import Decoded
 from .files import REMOTE, check_one_server, files_of, forget_failures, is_gone, patient, status_of
-from .opening import at_cell_size, has_place, name_of, opened, own_grid, raster_error, spans
+from .opening import at_cell_size, has_place, name_of, opened, own_grid, raster_error, span_of, spans
 from .preparing import prepared
 from .source import Gap, Validity, ValueRange
 
@@ -248,8 +248,9 @@ class GdalRaster:
         x_factor, y_factor = self._factors
         for row, height in spans(window.row, window.height, self._own.height / y_factor):
             for column, width in spans(window.column, window.width, self._own.width / x_factor):
-                left, top = column * x_factor, row * y_factor
-                source = left, top, min(width * x_factor, self._own.width - left), min(height * y_factor, self._own.height - top)
+                left, wide = span_of(column * x_factor, width * x_factor, self._own.width)
+                top, high = span_of(row * y_factor, height * y_factor, self._own.height)
+                source = left, top, wide, high
                 down, right = row - window.row, column - window.column
                 yield Window(column, row, width, height), source, (slice(down, down + height), slice(right, right + width))
 

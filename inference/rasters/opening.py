@@ -17,6 +17,9 @@ from .bands import alpha_of, names_of
 from .files import REMOTE, forget_failures, patient
 from .preparing import is_virtual
 
+TINY = 1e-6
+"""Pixels that nobody can see."""
+
 
 def raster_error(text: str) -> RasterError:
     """An error of GDAL's on one line, without credentials."""
@@ -87,6 +90,16 @@ def spans(start: int, length: int, available: float) -> list[tuple[int, int]]:
     if start < whole < start + length:
         return [(start, whole - start), (whole, start + length - whole)]
     return [(start, length)]
+
+
+def span_of(start: float, length: float, available: int) -> tuple[float, float]:
+    """Begin and length of what GDAL reads of so many columns or rows.
+
+    GDAL rounds both to whole pixels to see whether they are inside: at a begin of 17.5 the rest of the raster would not be.
+    """
+    length = min(length, available - start)
+    is_inside = math.floor(start + 0.5) + math.floor(length + 0.5) <= available
+    return (start if is_inside else start - TINY), length
 
 
 def at_cell_size(own: Grid, cell_size: float | None) -> tuple[Grid, tuple[float, float]]:

@@ -185,6 +185,17 @@ def test_files_whole_or_not_at_all(run, tmp_path):
     assert QgsVectorLayer(f"{path}|layername=kept").featureCount() == 1
 
 
+def test_nothing_replaces_what_it_is_made_of(run, tmp_path):
+    """OUTPUT in the place of INPUT, and both outputs in one place, would lose features."""
+    path = str(tmp_path / "all.gpkg")
+    run(layer_of([(box(0, 0, 10, 10), 0.9), (box(0, 0, 10, 9), 0.8)]), MAX_OVERLAP=1, OUTPUT=path)
+    with pytest.raises(QgsProcessingException, match="OUTPUT is the layer that INPUT comes from"):
+        run(path, OUTPUT=path)
+    with pytest.raises(QgsProcessingException, match="OUTPUT and REMOVED name the same place"):
+        run(path, OUTPUT=str(tmp_path / "new.gpkg"), REMOVED=str(tmp_path / "new.gpkg"))
+    assert QgsVectorLayer(path).featureCount() == 2
+
+
 def test_what_is_wrong_is_said(run, tmp_path):
     layer = layer_of([(box(0, 0, 1, 1), 0.9)])
     with pytest.raises(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 from deep_learning_packages.inference.errors import RasterError
@@ -162,3 +164,17 @@ def test_extent_of_a_rotated_raster_is_the_extent_not_its_pixels(tmp_path):
     ]
     assert 5 < len(expected) < 60
     assert sorted(g.wkt for g in found.geometries) == sorted(g.wkt for g in expected)
+
+
+@pytest.mark.parametrize("cell_size", [0.625, 0.75, 1.25, 0.55])
+def test_windows_that_begin_at_half_a_pixel_reach_to_the_edge(tmp_path, cell_size):
+    """GDAL rounds begin and length of a window each by itself, which may lead beyond the last pixel."""
+    path = write_raster(tmp_path / "r.tif", np.arange(60 * 80, dtype=np.uint16).reshape(1, 60, 80))
+    with closing(GdalRaster(str(path), cell_size)) as raster:
+        grid = raster.grid
+        for row in range(grid.height):
+            window = Window(row % grid.width, row, grid.width - row % grid.width, grid.height - row)
+            out = np.zeros((1, window.height, window.width), np.uint16)
+            validity = raster.read(window, (0,), out, np.zeros((1, window.height, window.width), np.uint8))
+            assert validity is Validity.FULL
+            assert out[0, -1, -1] > 57 * 80
