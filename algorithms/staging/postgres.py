@@ -55,7 +55,7 @@ class PostgresTable:
         """The same without a column for geometries, which QGIS's dialog names in any case."""
         return self._renamed(self.name, "")
 
-    def staged(self, has_geometry: bool) -> PostgresTable:
+    def staged(self, has_geometry: bool = True) -> PostgresTable:
         """Another table beside it, with a name of this process."""
         column = QgsDataSourceUri(self.address).geometryColumn() or "geom"
         return self._renamed(unfinished_name(), column if has_geometry else "")

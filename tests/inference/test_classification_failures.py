@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import shapely
@@ -148,3 +150,13 @@ def test_worker_that_dies_once_costs_nothing(tmp_path, raster, pixels):
     )
     assert found.labels == labels_of(pixels, shapes, SMALL)
     assert any("started again" in text for text in found.feedback.warnings)
+
+
+def test_time_for_a_call_is_not_time_for_each_chip(tmp_path, raster):
+    """A function that hangs is noticed after the time for its calls, however many chips one has."""
+    change = "import time\n    time.sleep(600)"
+    package = make_classifier(tmp_path / "p", CHANGED.format(change=change))
+    began = time.monotonic()
+    with pytest.raises(WorkerError, match="did not answer within 1 seconds"):
+        classify(package, raster, points(64), f"{SMALL.arguments};batch_size 64", block_seconds=1.0)
+    assert time.monotonic() - began < 60
