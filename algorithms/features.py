@@ -12,6 +12,7 @@ from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
     QgsCsException,
+    QgsDataSourceUri,
     QgsFeature,
     QgsFeatureRequest,
     QgsFeatureSource,
@@ -77,7 +78,9 @@ def layer_of_service(value: object, context: QgsProcessingContext) -> object:
     address = value.strip().rstrip("/")
     # Without a CRS the layer comes in its own, whose rectangles a server understands. AUTHCFG is for the servers of raster
     # and package, and no other server is told it.
-    layer = QgsVectorLayer(f"url='{address}'", address, "arcgisfeatureserver")
+    source = QgsDataSourceUri()
+    source.setParam("url", address)
+    layer = QgsVectorLayer(source.uri(False), address, "arcgisfeatureserver")
     if not layer.isValid():
         error = layer.error().summary() or tr("the server did not answer as such a service does")
         raise QgsProcessingException(

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from .curve import along_curve
 
-ROUNDING = 1e-9
-"""Overlap ratio that counts as touching: edges of neighbouring blocks differ by the rounding of coordinates."""
+ROUNDING = 1e-7
+"""Overlap ratio that counts as touching: edges of neighbours differ by the rounding of coordinates, which for northings in
+metres is 5e-10, and so for objects of one pixel of a centimetre 5e-8 of them."""
 FIRST_HEAD = 20_000
 """Best features whose crowding is looked at."""
 SAMPLE = 128

@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from deep_learning_packages.inference.plan import SuppressionPlan
 from engine_runs import run
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from packages import ORACLE, make_package
 from rasters import draw, write_raster
@@ -59,6 +59,8 @@ def boxes_of(scene):
 
 @settings(max_examples=40, deadline=None, report_multiple_bugs=False)
 @given(scene=scenes())
+@example(scene={"width": 112, "height": 5, "collar": 0, "band": 0, "bands": 1, "tile": 12, "padding": 10, "batch": 1, "degrees": 30.0,
+                "workers": 1, "seed": 16})  # edges of neighbours that are rounded differently # fmt: skip
 def test_every_object_exactly_once(scene):
     boxes = boxes_of(scene)
     pixels = np.zeros((scene["bands"], scene["height"], scene["width"]), np.uint16)
