@@ -17,6 +17,9 @@ from ..rasters.source import Gap
 from ..slots import Part, Slots
 from .chips import Chip, Chips
 
+RIM = 1e-6
+"""Share of a pixel along its edges that is not looked at: coordinates are no more exact."""
+
 
 class ChipReader:
     """A BlockReader for a classifier."""
@@ -77,4 +80,19 @@ def _inside(wkb: bytes, window: Window) -> NDArray[Any]:
     parts = shapely.make_valid(shapely.get_parts(shape))  # one by one: parts that overlap are no holes
     polygons = polygonal(shapely.union_all(parts))
     inside = covered(polygons, window)
-    return inside if inside.any() else covered(shape.boundary if polygons.is_empty else polygons, window, touched=True)
+    return inside if inside.any() else _touched(shape.boundary if polygons.is_empty else polygons, window)
+
+
+def _touched(shape: Any, window: Window) -> NDArray[Any]:  # noqa: ANN401 - shapely has no type stubs
+    """Which pixels of a window a small shape reaches into, by more than a corner: 1, others 0 (uint8)."""
+    left, top, right, bottom = np.floor(shape.bounds).astype(int).tolist()
+    columns = np.arange(max(left, window.column), min(right + 1, window.column + window.width))
+    rows = np.arange(max(top, window.row), min(bottom + 1, window.row + window.height))
+    x, y = np.meshgrid(columns, rows)
+    reached = np.zeros((window.height, window.width), np.uint8)
+    for rim in (RIM, 0.0):
+        boxes = shapely.box(x + rim, y + rim, x + 1 - rim, y + 1 - rim)
+        reached[y - window.row, x - window.column] = shapely.intersects(shape, boxes)
+        if reached.any():
+            break
+    return reached

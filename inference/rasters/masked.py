@@ -97,13 +97,12 @@ class MaskedRaster(OverRaster):
         return MaskedRaster(self._source.clone(), self._mask)
 
 
-def covered(shape: Any, window: Window, touched: bool = False) -> NDArray[Any]:  # noqa: ANN401
-    """Which pixels of a window have their centre inside a geometry, or are touched by it: 1, others 0 (uint8).
+def covered(shape: Any, window: Window) -> NDArray[Any]:  # noqa: ANN401
+    """Which pixels of a window have their centre inside polygons: 1, others 0 (uint8).
 
     Args:
-        shape: A shapely geometry in pixels of the grid.
+        shape: Polygons (shapely) in pixels of the grid.
         window: Of the grid.
-        touched: Whether a pixel counts that it merely touches.
     """
     memory = gdal.GetDriverByName("MEM").Create("", window.width, window.height, 1, gdal.GDT_Byte)
     memory.SetGeoTransform((window.column, 1.0, 0.0, window.row, 0.0, 1.0))
@@ -114,7 +113,7 @@ def covered(shape: Any, window: Window, touched: bool = False) -> NDArray[Any]: 
     layer.CreateFeature(feature)
     gdal.PushErrorHandler("CPLQuietErrorHandler")  # it warns that pixels have no CRS
     try:
-        gdal.RasterizeLayer(memory, [1], layer, burn_values=[1], options=["ALL_TOUCHED=TRUE"] if touched else [])
+        gdal.RasterizeLayer(memory, [1], layer, burn_values=[1])
     finally:
         gdal.PopErrorHandler()
     return np.asarray(memory.ReadAsArray())

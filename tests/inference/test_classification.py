@@ -14,7 +14,7 @@ from classifiers import KINDS, CropRule, make_classifier, seen, some_shape
 from deep_learning_packages.inference.grid import Window
 from deep_learning_packages.inference.item import Item
 from deep_learning_packages.inference.rasters.masked import MaskedRaster
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rasters import NORTH_UP, write_raster
 
@@ -41,6 +41,8 @@ def scenes(draw):
 
 @settings(max_examples=25, deadline=None, report_multiple_bugs=False)
 @given(scene=scenes())
+@example(scene={"width": 83, "height": 46, "rule": CropRule(1, 1, False, True, 1), "batch": 1, "holes": 0.0, "bands": 2,
+                "dtype": "uint8", "degrees": 0.0, "workers": 1, "kinds": KINDS, "seed": 469})  # slivers of pixels # fmt: skip
 def test_every_label_is_of_its_own_pixels(scene):
     rng = np.random.default_rng(scene["seed"])
     width, height, rule = scene["width"], scene["height"], scene["rule"]
