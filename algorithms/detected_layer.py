@@ -5,21 +5,20 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from qgis.core import QgsFeature, QgsProcessingException, QgsProcessingFeatureSource, QgsVariantUtils
 
 from ..inference.fields import find_name
 from ..inference.translation import tr
-from .features import features_in, plain_wkb
+from .features import plain_wkb, portions
 from .task import TaskFeedback
-
-PORTION = 1000
 
 
 @dataclass(frozen=True)
 class DetectedLayer:
-    """Struct of arrays, one entry a feature that has a geometry.
+    """Struct of arrays, one entry a feature that has a geometry which can be read.
 
     Attributes:
         ids: (n,) int64, of the features.
@@ -33,13 +32,10 @@ class DetectedLayer:
     confidence: Any
     classes: Any
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_places", {int(number): place for place, number in enumerate(self.ids)})
-
-    def place_of(self, number: int) -> int | None:
-        """The entry of the feature with an id; None for one without geometry."""
-        places: dict[int, int] = self._places  # type: ignore[attr-defined]
-        return places.get(number)
+    @cached_property
+    def places(self) -> dict[int, int]:
+        """The entry of each feature by its id."""
+        return {int(number): place for place, number in enumerate(self.ids)}
 
 
 def read_detections(
@@ -60,42 +56,36 @@ def read_detections(
     import numpy as np
     import shapely
 
-    from ..inference.featureset import CLASS_FALLBACKS, confidence_of
+    from ..inference.featureset import confidence_of
 
     names = source.fields().names()
     score = names.index(_existing(names, confidence, "CONFIDENCE_FIELD"))
-    kind = _class_index(names, class_field, CLASS_FALLBACKS)
+    kind = _class_index(names, class_field)
     ids, scores = array("q"), array("d")
     classes: list[str] = []
-    shapes: list[Any] = []
-    written: list[bytes] = []
-    for feature in features_in(source):
-        wkb = plain_wkb(feature.geometry())
-        if wkb is None:
-            continue
-        if not len(ids) % PORTION:
-            check()
-        ids.append(feature.id())
-        written.append(wkb)
-        scores.append(confidence_of(_value(feature, score)))
-        classes.append("" if kind is None else _text(_value(feature, kind)))
-        if len(written) == PORTION:
-            shapes.append(shapely.from_wkb(written, on_invalid="ignore"))
-            written = []
-    shapes.append(shapely.from_wkb(np.array(written, object), on_invalid="ignore"))
-    numbers, geometries = np.array(scores, float), np.concatenate(shapes)
-    unreadable = int(shapely.is_missing(geometries).sum())
+    shapes = [np.empty(0, object)]
+    for portion in portions(source):
+        check()
+        read = [(feature, wkb) for feature in portion if (wkb := plain_wkb(feature.geometry())) is not None]
+        ids.extend(feature.id() for feature, _ in read)
+        scores.extend(confidence_of(_value(feature, score)) for feature, _ in read)
+        classes += ["" if kind is None else _text(_value(feature, kind)) for feature, _ in read]
+        shapes.append(shapely.from_wkb(np.array([wkb for _, wkb in read], object), on_invalid="ignore"))
+    geometries = np.concatenate(shapes)
+    known = ~shapely.is_missing(geometries)
+    unreadable = int((~known).sum())
     if unreadable:
         told.warning(
             tr("{count} features have a geometry that cannot be read, such as a ring that is not closed; they stay.",
                count=unreadable)
         )  # fmt: skip
+    numbers = np.array(scores, float)[known]
     without = int(np.isnan(numbers).sum())
     if without:
         told.warning(
             tr("{count} features have no number in {name}, so they lose against all others.", count=without, name=names[score])
         )
-    return DetectedLayer(np.array(ids, np.int64), geometries, numbers, np.array(classes, object))
+    return DetectedLayer(np.array(ids, np.int64)[known], geometries[known], numbers, np.array(classes, object)[known])
 
 
 def _existing(names: list[str], wanted: str, parameter: str) -> str:
@@ -108,10 +98,12 @@ def _existing(names: list[str], wanted: str, parameter: str) -> str:
     return found
 
 
-def _class_index(names: list[str], wanted: str, fallbacks: tuple[str, ...]) -> int | None:
+def _class_index(names: list[str], wanted: str) -> int | None:
+    from ..inference.featureset import class_name
+
     if wanted:
-        return names.index(_existing(names, wanted, "CLASS_FIELD"))
-    found = next((name for name in (find_name(names, each) for each in fallbacks) if name is not None), None)
+        _existing(names, wanted, "CLASS_FIELD")
+    found = class_name(names, wanted)
     return None if found is None else names.index(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -120,8 +121,10 @@ def collect(
     fields, geometries = _plain(source.fields())
     own_id, keeps_ids = find_name(fields.names(), "fid"), True
     transforms = [(wkt, _transform(source.sourceCrs(), crs_of(wkt), context)) for wkt in features.crs]
-    for portion in _portions(source):
+    is_straight = not QgsWkbTypes.isCurvedType(source.wkbType())
+    for read in portions(source):
         check()
+        portion = [straight(feature) for feature in read] if is_straight else read
         records = [packed(feature, geometries) for feature in portion]
         if own_id is not None:
             keeps_ids = keeps_ids and all(feature[own_id] == feature.id() for feature in portion)
@@ -150,6 +153,11 @@ def packed(feature: QgsFeature, geometries: Sequence[int] = ()) -> bytes:
     data = QByteArray()
     stream = QDataStream(data, QIODevice.OpenModeFlag.WriteOnly)
     stream.writeQVariantList(attributes)
+    if stream.status() != QDataStream.Status.Ok:  # else the geometry would be lost with it
+        raise QgsProcessingException(
+            tr("The feature {id} has a value that cannot be kept: {values}. Leave that field out, for example with Refactor "
+               "fields.", id=feature.id(), values=", ".join(type(value).__name__ for value in attributes))
+        )  # fmt: skip
     stream.writeBytes(b"" if feature.geometry().isNull() else bytes(feature.geometry().asWkb()))
     return bytes(data)
 
@@ -165,15 +173,10 @@ def unpacked(record: bytes) -> tuple[list[Any], QgsGeometry]:
     return attributes, geometry
 
 
-def _portions(source: QgsProcessingFeatureSource) -> Iterator[list[QgsFeature]]:
-    portion: list[QgsFeature] = []
-    is_straight = not QgsWkbTypes.isCurvedType(source.wkbType())
-    for feature in features_in(source):
-        portion.append(straight(feature) if is_straight else feature)
-        if len(portion) == PORTION:
-            yield portion
-            portion = []
-    if portion:
+def portions(source: QgsProcessingFeatureSource) -> Iterator[list[QgsFeature]]:
+    """All features of a source, so many at a time."""
+    features = features_in(source)
+    while portion := list(itertools.islice(features, PORTION)):
         yield portion
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from qgis.core import Qgis, QgsFeature, QgsFeatureSink, QgsProcessingException
+from qgis.core import Qgis, QgsFeature, QgsFeatureSink
 
 from ..inference.fields import IMAGE
 from ..inference.plan import InferencePlan
-from ..inference.translation import tr
-from .features import Table, unpacked
+from .features import PORTION, Table, unpacked
 from .field_names import layout
-from .output import Output, converter, fields_for
+from .output import Output, add_to, converter, fields_for
 from .staging.staged_sink import Layout
 from .style import Occurring
 from .task import InferenceTask, TaskFeedback
@@ -40,7 +39,7 @@ def labels_output(destination: object, plan: InferencePlan, task: InferenceTask,
     def write_all(sink: QgsFeatureSink) -> tuple[Occurring, int]:
         occurring, count = Occurring(), 0
         for row in result.rows():
-            if not count % 1000:
+            if not count % PORTION:
                 task.stop_writing_if_canceled()
             attributes, geometry = unpacked(row.record)
             values = [convert(value) for convert, value in zip(converters, _values(result, row, plan, names_image))]
@@ -48,8 +47,7 @@ def labels_output(destination: object, plan: InferencePlan, task: InferenceTask,
             feature.setGeometry(geometry)
             feature.setAttributes([*attributes, *values])
             occurring.count(values[0], values[1])
-            if not sink.addFeature(feature, QgsFeatureSink.Flag.FastInsert):
-                raise QgsProcessingException(tr("A feature cannot be written: {error}", error=sink.lastError()))
+            add_to(sink, feature)
             count += 1
         return occurring, count
 

@@ -10,7 +10,6 @@ from typing import Any
 from qgis.core import (
     Qgis,
     QgsFeature,
-    QgsFeatureSink,
     QgsField,
     QgsFields,
     QgsMapLayerStyle,
@@ -34,9 +33,9 @@ from . import parameters as shared
 from .detected_layer import DetectedLayer, read_detections
 from .engine import check_shapely
 from .failure import check_number, reported
-from .features import features_in
+from .features import PORTION, features_in
 from .field_names import free_name
-from .output import why_not_writable
+from .output import add_to, why_not_writable
 from .overwriting import check_not_equal, check_not_source, layer_behind
 from .rasters.from_value import evaluated
 from .staging.staged_sink import Layout, StagedSink, staged_sink
@@ -211,7 +210,7 @@ class _Verdict:
         from ..inference.suppression import KEPT
 
         for feature in features_in(source):
-            place = self.layer.place_of(feature.id())
+            place = self.layer.places.get(feature.id())
             lost = place is not None and self.suppressor[place] != KEPT
             yield feature, int(self.layer.ids[self.suppressor[place]]) if lost else None
 
@@ -222,22 +221,17 @@ def _write(
     """Write the features that stay, and the others with the id of their suppressor; how many of both."""
     counts = [0, 0]
     for number, (feature, suppressor) in enumerate(verdict.judged(source)):
-        if not number % 1000:
+        if not number % PORTION:
             verdict.check()
         counts[suppressor is not None] += 1
         if suppressor is None:
-            _add(kept.sink, feature)
+            add_to(kept.sink, feature)
         elif removed is not None:
             lost = QgsFeature(fields)
             lost.setGeometry(feature.geometry())
             lost.setAttributes([*feature.attributes(), suppressor])
-            _add(removed.sink, lost)
+            add_to(removed.sink, lost)
     return counts[0], counts[1]
-
-
-def _add(sink: QgsFeatureSink, feature: QgsFeature) -> None:
-    if not sink.addFeature(feature, QgsFeatureSink.Flag.FastInsert):
-        raise QgsProcessingException(tr("A feature cannot be written: {error}", error=sink.lastError()))
 
 
 def _with_suppressor(fields: QgsFields) -> QgsFields:

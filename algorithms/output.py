@@ -134,9 +134,18 @@ def write(
             values = [convert(row.get(name)) for name, convert in converters]
             feature.setAttributes(values)
             occurring.count(*(None if place is None else values[place] for place in places))
-            if not sink.addFeature(feature, QgsFeatureSink.Flag.FastInsert):
-                raise QgsProcessingException(tr("A detection cannot be written: {error}", error=sink.lastError()))
+            add_to(sink, feature)
     return occurring
+
+
+def add_to(sink: QgsFeatureSink, feature: QgsFeature) -> None:
+    """Write a feature.
+
+    Raises:
+        QgsProcessingException: It could not be written.
+    """
+    if not sink.addFeature(feature, QgsFeatureSink.Flag.FastInsert):
+        raise QgsProcessingException(tr("A feature cannot be written: {error}", error=sink.lastError()))
 
 
 def why_not_writable(destination: object) -> str:

@@ -71,7 +71,7 @@ def check_not_equal(values: dict[str, object]) -> None:
         known = Destination.of(value)
         if known.file is None and PostgresTable.of(known.text) is None:
             continue
-        place = (known.text if known.file is None else os.path.realpath(known.file), known.table)
+        place = (known.text if known.file is None else os.path.realpath(known.file), known.layer)
         if place in seen:
             raise QgsProcessingException(
                 tr("{one} and {other} name the same place, {place}. Choose another one for one of them.", one=seen[place],
@@ -93,5 +93,5 @@ def _is_same(layer: QgsVectorLayer, destination: Destination) -> bool:
     parts = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source())
     if os.path.realpath(str(parts.get("path") or "")) != os.path.realpath(destination.file):
         return False
-    names = parts.get("layerName") or "", destination.table or destination.file.stem
-    return not names[0] or names[0] == names[1] or destination.file.suffix.lower() != ".gpkg"
+    name = parts.get("layerName")
+    return not name or name == destination.layer or destination.file.suffix.lower() != ".gpkg"

@@ -79,6 +79,8 @@ Each model has arguments of its own. They are written as name value;name value, 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/features.py"/><source>FEATURES ({name}) is a table without geometry, so nobody can tell where its features lie. Choose a layer of points, lines or polygons, or leave it empty to classify each image as a whole.</source>
 <translation type="unfinished"/></message>
+<message><location filename="../algorithms/features.py"/><source>The feature {id} has a value that cannot be kept: {values}. Leave that field out, for example with Refactor fields.</source>
+<translation type="unfinished"/></message>
 <message><location filename="../algorithms/field_names.py"/><source>The new field {name} is named {other}, as the output's format needs that name for itself.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/field_names.py"/><source>The features have a field {name} already, so the new one is named {other}.</source>
@@ -157,8 +159,6 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/items.py"/><source>The raster has no CRS, so the output has none either.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/labelled.py"/><source>A feature cannot be written: {error}</source>
-<translation type="unfinished"/></message>
 <message><location filename="../algorithms/model_input.py"/><source>The deep learning package {path} does not exist. Choose a .dlpk file, an .emd file, a folder, or the address of a package or of a portal's item.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/network.py"/><source>The authentication configuration {identifier} cannot be opened. Look for it in QGIS's options (Authentication).</source>
@@ -193,9 +193,9 @@ Of points and lines, which have no area, only those at equal places are duplicat
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/output.py"/><source>The output file {path} cannot be written.</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/output.py"/><source>The output folder {folder} cannot be written: {error}.</source>
+<message><location filename="../algorithms/output.py"/><source>A feature cannot be written: {error}</source>
 <translation type="unfinished"/></message>
-<message><location filename="../algorithms/output.py"/><source>A detection cannot be written: {error}</source>
+<message><location filename="../algorithms/output.py"/><source>The output folder {folder} cannot be written: {error}.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/overwriting.py"/><source>{output} is the layer that {source} comes from, and would replace it. Choose another file or table.</source>
 <translation type="unfinished"/></message>
@@ -560,6 +560,8 @@ Of points and lines, which have no area, only those at equal places are duplicat
 <message><location filename="../inference/featureset.py"/><source>vectorize() answered {size} MiB for one block, which would take more memory than is free. Choose a smaller batch_size.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/featureset.py"/><source>vectorize() must answer a feature set as JSON text, but answered: {error}.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/featureset.py"/><source>vectorize() answered JSON that cannot be read: {error}.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/featureset.py"/><source>without geometry</source>
 <translation type="unfinished"/></message>

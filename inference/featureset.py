@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,12 +149,18 @@ class FeatureSetDecoder:
         return [None] * count if found is None else columns[found]
 
     def _classes(self, columns: dict[str, list[Any]], count: int) -> NDArray[Any]:
-        """CONTRACT 6: the class field, else Classvalue, else Value, else all are of one class."""
-        wanted = (self.class_field,) if self.class_field else CLASS_FALLBACKS
-        found = next((name for name in (find_name(columns, want) for want in wanted) if name is not None), None)
+        """Text of the class of each; all empty where no field tells it."""
+        found = class_name(columns, self.class_field)
         if found is None:
             return np.full(count, "", object)
         return np.array(["" if value is None else str(value) for value in columns[found]], object)
+
+
+def class_name(names: Iterable[str], wanted: str) -> str | None:
+    """The field with the class for suppression (CONTRACT 6): the wanted one, else Classvalue, else Value, else none."""
+    known = list(names)
+    choices = (wanted,) if wanted else CLASS_FALLBACKS
+    return next((name for name in (find_name(known, choice) for choice in choices) if name is not None), None)
 
 
 def features_of(payload: bytes) -> list[Any]:
@@ -169,8 +176,8 @@ def features_of(payload: bytes) -> list[Any]:
         raise FeatureSetError(
             tr("vectorize() must answer a feature set as JSON text, but answered: {error}.", error=error)
         ) from error
-    if b"\\ud" in payload.lower():  # halves of characters, which no layer can hold
-        answer = json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
+    if b"\\ud" in payload.lower():
+        answer = _without_halves(answer)
     features = answer.get("features") if isinstance(answer, dict) else None
     if not isinstance(features, list):
         found = sorted(answer) if isinstance(answer, dict) else type(answer).__name__
@@ -178,6 +185,14 @@ def features_of(payload: bytes) -> list[Any]:
             tr("vectorize() must answer a feature set with a list 'features', but answered {found}.", found=found)
         )
     return features
+
+
+def _without_halves(answer: object) -> Any:  # noqa: ANN401 - any value of JSON
+    """The same with question marks for halves of characters, which no layer can hold."""
+    try:
+        return json.loads(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace"))
+    except (RecursionError, ValueError) as error:
+        raise FeatureSetError(tr("vectorize() answered JSON that cannot be read: {error}.", error=error)) from error
 
 
 def scalar(value: object) -> object:

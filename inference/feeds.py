@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .rasters.source import RasterSource, ValueRange
+from .slots import part_bytes
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class Feed:
     def dtype(self) -> str:
         """Numpy's name of the dtype of blocks in slots."""
         return "float32" if self.scaling is not None else self.source.grid.dtype
+
+    def slot_bytes(self, pixels: int) -> int:
+        """What so many pixels of all bands take in a slot, with their mask."""
+        return part_bytes(pixels * len(self.bands) * np.dtype(self.dtype).itemsize, pixels * self.mask_bands)
 
     @cached_property
     def mask_bands(self) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from .agreement import check_suppression, class_filter
 from .blocks import Blocks
 from .driving import feed_of
@@ -12,7 +10,6 @@ from .feedback import Feedback
 from .item_reader import BlockReader, ItemReader, Pause, WholeBlockReader
 from .plan import InferencePlan
 from .raster_function import FunctionAnswers
-from .slots import part_bytes
 from .tally import Tally
 from .work import Opened, Work
 
@@ -25,10 +22,7 @@ def searching(plan: InferencePlan, opened: Opened, feedback: Feedback) -> Work:
     configuration = answers.configuration
     feeds = [feed_of(item, configuration, feedback) for item in plan.items]
     width, height = configuration.crop.largest
-    block_bytes = max(
-        part_bytes(width * height * len(feed.bands) * np.dtype(feed.dtype).itemsize, width * height * feed.mask_bands)
-        for feed in feeds
-    )
+    block_bytes = max(feed.slot_bytes(width * height) for feed in feeds)
 
     def open_reader(pause: Pause) -> BlockReader:
         return WholeBlockReader(ItemReader(feeds, opened.slots, pause))

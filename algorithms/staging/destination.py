@@ -43,6 +43,11 @@ class Destination:
         is_provider = re.match(r"[a-z]{3,}:", text)
         return cls(text, None if is_provider else Path(text), "", appends)
 
+    @property
+    def layer(self) -> str:
+        """The layer of the file: its own name where it has several, else the file's."""
+        return self.table or ("" if self.file is None else self.file.stem)
+
     def moved(self, file: Path) -> str:
         """The same in another file, for Processing."""
         if not self.table:

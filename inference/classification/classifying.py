@@ -25,7 +25,6 @@ from ..journal import Journal
 from ..plan import InferencePlan
 from ..result import RunResult
 from ..run_log import tell_speed, times
-from ..slots import part_bytes
 from ..translation import tr
 from ..work import Opened, Work
 from .chip_reader import ChipReader
@@ -191,10 +190,7 @@ def _work(plan: InferencePlan, opened: Opened, feedback: Feedback) -> Work:
     items = tuple(_whole(item, crop) for item in plan.items) if features.is_whole else plan.items
     feeds = [feed_of(item, answers.configuration, feedback) for item in items]
     chips = Chips(features, crop)
-    pixels = crop.largest[0] * crop.largest[1]
-    chip_bytes = max(
-        part_bytes(pixels * len(feed.bands) * np.dtype(feed.dtype).itemsize, pixels * max(feed.mask_bands, 1)) for feed in feeds
-    )
+    chip_bytes = max(feed.slot_bytes(crop.largest[0] * crop.largest[1]) for feed in feeds)
     many = max(min(CHIPS_IN_BLOCK, BLOCK_BYTES // chip_bytes) // crop.batch_size, 1) * crop.batch_size
     many = min(many, max(len(chips), 1))
     configuration = replace(answers.configuration, width=many, height=1, padding=0, in_chips=True)

@@ -17,6 +17,7 @@ from qgis.core import (
     QgsGeometry,
     QgsProcessingException,
     QgsProcessingFeatureSourceDefinition,
+    QgsProcessingFeedback,
     QgsProject,
     QgsVectorLayer,
 )
@@ -33,9 +34,9 @@ def processing(provider):
 
 @pytest.fixture(scope="module")
 def run(processing):
-    def run_(layer, **parameters):
+    def run_(layer, feedback=None, **parameters):
         given_ = {"INPUT": layer, "OUTPUT": "memory:", **parameters}
-        return processing.run("dlpk:nonmaximumsuppression", given_)
+        return processing.run("dlpk:nonmaximumsuppression", given_, feedback=feedback or QgsProcessingFeedback(False))
 
     return run_
 
@@ -147,6 +148,14 @@ def test_invalid_polygons_stay_as_they_were(run):
     tie = "Polygon((0 0, 10 10, 10 0, 0 10, 0 0))"
     output = run(layer_of([(tie, 0.9), (box(20, 20, 21, 21), 0.1)]))["OUTPUT"]
     assert QgsGeometry.fromWkt(tie).asWkt() in [feature.geometry().asWkt() for feature in output.getFeatures()]
+
+
+def test_geometry_that_cannot_be_read_stays(run):
+    """A ring that is not closed is no polygon for anybody, so it suppresses nothing and is not suppressed."""
+    feedback = QgsProcessingFeedback(False)
+    rows = [("Polygon((0 0, 10 0, 10 10, 0 10))", 0.5), (box(0, 0, 10, 10), 0.9), (box(0, 0, 10, 9), 0.8)]
+    assert confidences(run(layer_of(rows), feedback=feedback)["OUTPUT"]) == [0.5, 0.9]
+    assert "1 features have a geometry that cannot be read" in feedback.textLog()
 
 
 def test_multipart_holes_and_z(run):

@@ -41,8 +41,16 @@ def missing() -> str | None:
 
 
 @contextlib.contextmanager
-def qgis_server(raster: Path, folder: Path) -> Iterator[QgisServer]:
-    """Publish a raster with a project that is written into the folder."""
+def published(writer: str, source: Path, folder: Path, layer: str, ready: str) -> Iterator[tuple[str, Path]]:
+    """Run a server for a project that a program beside this file writes into the folder; its address and its log.
+
+    Args:
+        writer: The program, which is told the source, the project and the layer.
+        source: What is published.
+        folder: Made if it is missing.
+        layer: Its name.
+        ready: What is asked for to see whether the server answers.
+    """
     runtime = folder / "runtime"
     folder.mkdir(parents=True, exist_ok=True)
     runtime.mkdir(mode=0o700, exist_ok=True)
@@ -51,15 +59,22 @@ def qgis_server(raster: Path, folder: Path) -> Iterator[QgisServer]:
         **os.environ,
         "QT_QPA_PLATFORM": "offscreen",
         "XDG_RUNTIME_DIR": str(runtime),
-        "GDAL_PAM_ENABLED": "NO",  # no files beside the raster
+        "GDAL_PAM_ENABLED": "NO",  # no files beside the source
         "QGIS_OPTIONS_PATH": str(folder),
         "QGIS_CUSTOM_CONFIG_PATH": str(folder / "profile"),
         "QGIS_SERVER_CACHE_DIRECTORY": str(folder / "cache"),
     }
-    writer = Path(__file__).with_name("qgis_project.py")
-    command = [sys.executable, str(writer), str(raster), str(project), LAYER]
+    command = [sys.executable, str(Path(__file__).with_name(writer)), str(source), str(project), layer]
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=120)
     port = free_port()
-    server = QgisServer(f"http://127.0.0.1:{port}", LAYER, log)
-    with running([PROGRAM, "-l", "1", "-p", str(project), f"127.0.0.1:{port}"], server.address("WMS"), log, environment):
-        yield server
+    url = f"http://127.0.0.1:{port}"
+    with running([PROGRAM, "-l", "1", "-p", str(project), f"127.0.0.1:{port}"], f"{url}/?{ready}", log, environment):
+        yield url, log
+
+
+@contextlib.contextmanager
+def qgis_server(raster: Path, folder: Path) -> Iterator[QgisServer]:
+    """Publish a raster with a project that is written into the folder."""
+    ready = "SERVICE=WMS&VERSION=1.3.0&REQUEST=GetCapabilities"
+    with published("qgis_project.py", raster, folder, LAYER, ready) as (url, log):
+        yield QgisServer(url, LAYER, log)

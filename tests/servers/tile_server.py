@@ -6,21 +6,17 @@ Of its own, because it needs other versions of libraries than QGIS has.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+from servers.installation import install_once, run
 from servers.processes import free_port, running
 
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "titiler"
 PACKAGES = ("titiler.application==2.4.0", "uvicorn==0.54.0")
 PYTHON = "/usr/bin/python3"  # the system's: the one first on PATH may be any version
-LONGEST_INSTALLATION = 1200.0
-DONE = "installed"
 
 
 def tiles(url: str, raster: Path, suffix: str = "png", size: int = 256) -> str:
@@ -30,18 +26,14 @@ def tiles(url: str, raster: Path, suffix: str = "png", size: int = 256) -> str:
 
 
 def install(folder: Path = FOLDER) -> Path:
-    """The environment's Python; only the first call takes long, and processes wait for each other."""
+    """The environment's Python; only the first call takes long."""
     python = folder / "bin" / "python"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with Path(f"{folder}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        mark = folder / DONE
-        if mark.is_file() and mark.read_text() == "\n".join(PACKAGES):
-            return python
-        shutil.rmtree(folder, ignore_errors=True)  # of another version, or an installation that was interrupted
-        _run([PYTHON, "-m", "venv", str(folder)])
-        _run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES])
-        mark.write_text("\n".join(PACKAGES))
+
+    def make() -> None:
+        run([PYTHON, "-m", "venv", str(folder)], folder, _environment())
+        run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES], folder, _environment())
+
+    install_once(folder, "\n".join(PACKAGES), make)
     return python
 
 
@@ -58,12 +50,6 @@ def tile_server(folder: Path = FOLDER) -> Iterator[str]:
             yield url
     finally:
         log.unlink(missing_ok=True)
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=_environment(), timeout=LONGEST_INSTALLATION)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
 
 
 def _environment() -> dict[str, str]:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from servers.processes import free_port, running
-from servers.qgis_server import PROGRAM
+from servers.qgis_server import published
 
 LAYER = "features"
 PAGE = 1000  # features; more than that take several requests
@@ -44,23 +40,6 @@ class WfsServer:
 @contextlib.contextmanager
 def wfs_server(features: Path, folder: Path) -> Iterator[WfsServer]:
     """Publish a file of features with a project that is written into the folder."""
-    runtime = folder / "runtime"
-    folder.mkdir(parents=True, exist_ok=True)
-    runtime.mkdir(mode=0o700, exist_ok=True)
-    project, log = folder / "published.qgs", folder / "qgis_server.log"
-    environment = {
-        **os.environ,
-        "QT_QPA_PLATFORM": "offscreen",
-        "XDG_RUNTIME_DIR": str(runtime),
-        "QGIS_OPTIONS_PATH": str(folder),
-        "QGIS_CUSTOM_CONFIG_PATH": str(folder / "profile"),
-        "QGIS_SERVER_CACHE_DIRECTORY": str(folder / "cache"),
-    }
-    writer = Path(__file__).with_name("qgis_vector_project.py")
-    command = [sys.executable, str(writer), str(features), str(project), LAYER]
-    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=120)
-    port = free_port()
-    server = WfsServer(f"http://127.0.0.1:{port}", log)
-    ready = f"{server.url}/?SERVICE=WFS&REQUEST=GetCapabilities"
-    with running([PROGRAM, "-l", "1", "-p", str(project), f"127.0.0.1:{port}"], ready, log, environment):
-        yield server
+    ready = "SERVICE=WFS&REQUEST=GetCapabilities"
+    with published("qgis_vector_project.py", features, folder, LAYER, ready) as (url, log):
+        yield WfsServer(url, log)
