@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qgis.PyQt.QtCore import QCoreApplication, QObject, Qt, QThread, pyqtSignal, pyqtSlot
 
+from ..inference.arcgis_trained import native_network
 from ..inference.errors import WorkerError
 from ..inference.feedback import Feedback
 from ..inference.package import Package
@@ -30,6 +31,8 @@ def set_question(question: Question | None) -> None:
 def allowed(package: Package, hosting: Hosting, feedback: Feedback) -> Hosting:
     """How a package may run: in the sandbox, with network if the user trusts it; without one only if the user trusts it.
 
+    One that a network of the plugin runs needs no trust, as no code of it does.
+
     Args:
         package: Opened by its true hash.
         hosting: Where it would run.
@@ -38,6 +41,8 @@ def allowed(package: Package, hosting: Hosting, feedback: Feedback) -> Hosting:
     Raises:
         WorkerError: There is no sandbox and the user does not trust the package, or cannot be asked.
     """
+    if native_network(package):
+        return hosting
     is_trusted, sandbox = trusted.contains(package.sha256), hosting.sandbox
     if sandbox.program is not None:
         return replace(hosting, sandbox=sandbox.with_network()) if is_trusted else hosting

@@ -19,6 +19,7 @@ from qgis.PyQt.QtGui import QIcon
 
 from ..inference.errors import InferenceError
 from ..inference.inspection import Inspection, inspect_package
+from ..inference.package import Package
 from ..inference.raster_function import Hosting
 from ..inference.translation import tr
 from . import consent, model_input, settings, trusted
@@ -35,6 +36,7 @@ class InspectPackage(QgsProcessingAlgorithm):
     """dlpk:inspectpackage."""
 
     MODEL = "MODEL"
+    ARCGIS_TRAINED = "ARCGIS_TRAINED"
     AUTHCFG = "AUTHCFG"
     RUN_CODE = "RUN_CODE"
     TRUST = "TRUST"
@@ -83,12 +85,13 @@ class InspectPackage(QgsProcessingAlgorithm):
                "network where there is one. The options list the trusted packages and can revoke it.")
         )  # fmt: skip
         self.addParameter(trust)
+        self.addParameter(shared.arcgis_trained(self.ARCGIS_TRAINED))
         self.addParameter(shared.authentication(self.AUTHCFG))
         text = tr("The same as a page, shown in the Results Viewer.")
         self.addParameter(shared.html(self.OUTPUT_HTML, tr("Page about the package"), text))
         for name, label in (
             ("NAME", tr("Name of the model")), ("MODEL_TYPE", tr("Type of the model")), ("SHA256", tr("Hash of the package")),
-            ("DEVICE", tr("Device that would be used")),
+            ("DEVICE", tr("Device that would be used")), ("RUNS", tr("What runs it: NATIVE, PACKAGE or UNSUPPORTED")),
         ):  # fmt: skip
             self.addOutput(QgsProcessingOutputString(name, label))
         for name, label in (
@@ -115,13 +118,14 @@ class InspectPackage(QgsProcessingAlgorithm):
                     told.info(tr("The package {name} is trusted from now on, sha256 {hash}.",
                                  name=package.definition.name, hash=package.sha256))  # fmt: skip
 
-                def find_hosting() -> Hosting:
+                def find_hosting(package: Package) -> Hosting:
                     hosting = settings.hosting()
                     if run_code:
                         return consent.allowed(package, hosting, told)
                     return hosting
 
-                inspection = inspect_package(package, find_hosting, told, run_code)
+                way = self.parameterAsEnumString(parameters, self.ARCGIS_TRAINED, context)
+                inspection = inspect_package(package, way, find_hosting, told, run_code)
             except InferenceError as error:
                 raise reported(error, feedback) from error
         self._tell(inspection, feedback)

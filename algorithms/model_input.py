@@ -32,7 +32,7 @@ def check(model: str) -> None:
 
 
 def opened(model: str, authcfg: str, feedback: Feedback) -> Package:
-    """The package; downloaded first where it has an address.
+    """The package; downloaded first where it has an address. What runs it is still to be chosen (see arcgis_trained).
 
     Raises:
         InferenceError: It cannot be downloaded, or is no package.

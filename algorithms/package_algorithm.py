@@ -10,6 +10,7 @@ from typing import Any
 
 from qgis.core import QgsProcessingContext, QgsProcessingException, QgsProcessingFeedback
 
+from ..inference.arcgis_trained import chosen
 from ..inference.arguments import parse_values
 from ..inference.errors import InferenceError
 from ..inference.item import Item
@@ -60,6 +61,7 @@ class PackageAlgorithm(WritesAddressesDown):
     UNSCALE = "UNSCALE"
     MAX_MISSING = "MAX_MISSING"
     AUTHCFG = "AUTHCFG"
+    ARCGIS_TRAINED = "ARCGIS_TRAINED"
     PROCESSOR = "PROCESSOR"
     RESTART = "RESTART"
     OUTPUT = "OUTPUT"
@@ -84,7 +86,10 @@ class PackageAlgorithm(WritesAddressesDown):
 
     def _model_parameters(self) -> list[Any]:
         """Raster, package and its arguments."""
-        siblings = {"model": self.MODEL, "raster": self.INPUT, "cell_size": self.CELL_SIZE, "processor": self.PROCESSOR}
+        siblings = {
+            "model": self.MODEL, "raster": self.INPUT, "cell_size": self.CELL_SIZE, "processor": self.PROCESSOR,
+            "arcgis_trained": self.ARCGIS_TRAINED,
+        }  # fmt: skip
         return [shared.raster(self.INPUT), shared.package(self.MODEL), shared.arguments(self.ARGUMENTS, **siblings)]
 
     def _run_parameters(self) -> list[Any]:
@@ -97,6 +102,7 @@ class PackageAlgorithm(WritesAddressesDown):
             shared.unscale(self.UNSCALE),
             shared.maximum_missing(self.MAX_MISSING),
             shared.authentication(self.AUTHCFG),
+            shared.arcgis_trained(self.ARCGIS_TRAINED),
             shared.processor(self.PROCESSOR),
             shared.restart(self.RESTART),
         ]
@@ -172,6 +178,7 @@ class PackageAlgorithm(WritesAddressesDown):
         values, secrets = resolved(parse_values(evaluated(parameters.get(self.ARGUMENTS), context)))
         authcfg = self.parameterAsString(parameters, self.AUTHCFG, context)
         package = model_input.opened(self.parameterAsFile(parameters, self.MODEL, context), authcfg, call.told)
+        package = chosen(package, self.parameterAsEnumString(parameters, self.ARCGIS_TRAINED, context))
         hosting = settings.hosting(self.parameterAsEnumString(parameters, self.PROCESSOR, context), options)
         return InferencePlan(
             package=package,

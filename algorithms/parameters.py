@@ -21,7 +21,9 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QUrl
 
+from ..inference.arcgis_trained import WAYS
 from ..inference.translation import tr
+from . import settings
 from .settings import PROCESSORS
 
 DOCUMENTATION = Path(__file__).resolve().parent.parent / "docs"
@@ -63,7 +65,7 @@ def package(name: str) -> QgsProcessingParameterDefinition:
 
 def arguments(name: str, **siblings: str) -> QgsProcessingParameterDefinition:
     """The model's arguments; `siblings` are the parameters that its widget looks at: model, raster,
-    cell_size and processor.
+    cell_size, processor and arcgis_trained.
     """
     parameter = QgsProcessingParameterString(name, tr("Model arguments"), optional=True)
     parameter.setMetadata({"widget_wrapper": {"widget_type": ARGUMENTS_WIDGET, **siblings}})
@@ -238,6 +240,20 @@ def processor(name: str) -> QgsProcessingParameterDefinition:
     parameter.setHelp(
         tr("AUTO uses a GPU where there is one and says in the log why when it does not; GPU fails without one; CPU never uses "
            "one. The options of the plugin can set what AUTO means.")
+    )  # fmt: skip
+    return advanced(parameter)
+
+
+def arcgis_trained(name: str) -> QgsProcessingParameterDefinition:
+    """What runs packages that ArcGIS trained; as in the options, where nothing is told."""
+    default = settings.load().arcgis_trained
+    parameter = QgsProcessingParameterEnum(
+        name, tr("Packages trained in ArcGIS"), WAYS, defaultValue=default, usesStaticStrings=True
+    )
+    parameter.setHelp(
+        tr("NATIVE: networks of the plugin run them; no code of the package does, and nothing of Esri's is needed. PACKAGE: the "
+           "package's own program, which needs Esri's library arcgis in the inference Python. Of no account for other "
+           "packages.")
     )  # fmt: skip
     return advanced(parameter)
 

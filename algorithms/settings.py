@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from qgis.core import QgsSettings
 
+from ..inference.arcgis_trained import NATIVE, WAYS
 from ..inference.cache import set_default
 from ..inference.errors import WorkerError
 from ..inference.interpreter import find_interpreter
@@ -34,6 +35,7 @@ class Options:
         cache: Folder of unpacked packages and journals; empty for the platform's.
         sandbox: auto (where there is one), required (else nothing runs) or off.
         requests: That a server gets a second at most; 0 for any number.
+        arcgis_trained: What runs packages that ArcGIS trained: NATIVE or PACKAGE.
     """
 
     python: str = ""
@@ -42,6 +44,7 @@ class Options:
     cache: str = ""
     sandbox: str = "auto"
     requests: int = USUAL_REQUESTS
+    arcgis_trained: str = NATIVE
 
 
 def load() -> Options:
@@ -51,12 +54,14 @@ def load() -> Options:
     workers = str(settings.value(f"{GROUP}/workers", "0"))
     sandbox = str(settings.value(f"{GROUP}/sandbox", "auto"))
     requests = str(settings.value(f"{GROUP}/requests", USUAL_REQUESTS))
+    trained = str(settings.value(f"{GROUP}/arcgis_trained", NATIVE))
     return Options(
         python=str(settings.value(f"{GROUP}/python", "") or ""),
         processor=processor if processor in PROCESSORS else "AUTO",
         workers=int(workers) if workers.isdigit() else 0,
         cache=str(settings.value(f"{GROUP}/cache", "") or ""),
         requests=int(requests) if requests.isdigit() else USUAL_REQUESTS,
+        arcgis_trained=trained if trained in WAYS else NATIVE,
         sandbox=sandbox if sandbox in SANDBOXES else "required",  # what is not understood must not open the door
     )
 
@@ -64,8 +69,8 @@ def load() -> Options:
 def save(options: Options) -> None:
     """Write the options down and use them from now on."""
     settings = QgsSettings()
-    for name in ("python", "processor", "workers", "cache", "sandbox", "requests"):
-        settings.setValue(f"{GROUP}/{name}", getattr(options, name))
+    for name, value in asdict(options).items():
+        settings.setValue(f"{GROUP}/{name}", value)
     set_default(options.cache)
 
 

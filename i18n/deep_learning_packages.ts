@@ -123,6 +123,8 @@ The arguments are declared by the package's own program, so it has to be run to 
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/inspect_package.py"/><source>Device that would be used</source>
 <translation type="unfinished"/></message>
+<message><location filename="../algorithms/inspect_package.py"/><source>What runs it: NATIVE, PACKAGE or UNSUPPORTED</source>
+<translation type="unfinished"/></message>
 <message><location filename="../algorithms/inspect_package.py"/><source>Arguments</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/inspect_package.py"/><source>Classes</source>
@@ -283,6 +285,10 @@ Of points and lines, which have no area, only those at equal places are duplicat
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/parameters.py"/><source>AUTO uses a GPU where there is one and says in the log why when it does not; GPU fails without one; CPU never uses one. The options of the plugin can set what AUTO means.</source>
 <translation type="unfinished"/></message>
+<message><location filename="../algorithms/parameters.py"/><source>Packages trained in ArcGIS</source>
+<translation type="unfinished"/></message>
+<message><location filename="../algorithms/parameters.py"/><source>NATIVE: networks of the plugin run them; no code of the package does, and nothing of Esri's is needed. PACKAGE: the package's own program, which needs Esri's library arcgis in the inference Python. Of no account for other packages.</source>
+<translation type="unfinished"/></message>
 <message><location filename="../algorithms/parameters.py"/><source>Restart: forget what an earlier run has found</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/parameters.py"/><source>A run that was cancelled or cut short goes on where it stopped when it is started again with the same raster, package and arguments. Switched on, it begins anew.</source>
@@ -415,6 +421,8 @@ Of points and lines, which have no area, only those at equal places are duplicat
 <translation type="unfinished"/></message>
 <message><location filename="../inference/agreement.py"/><source>Device: {name}, because {reason}</source>
 <translation type="unfinished"/></message>
+<message><location filename="../inference/agreement.py"/><source>Trained in ArcGIS, run natively by {network}: no code of the package runs</source>
+<translation type="unfinished"/></message>
 <message><location filename="../inference/agreement.py"/><source>The model does not know the argument(s) {unknown}; they are handed over all the same. It knows: {known}.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/agreement.py"/><source>CLASSES names {unknown}, which the model definition does not list. Only what the model names so is kept.</source>
@@ -426,6 +434,8 @@ Of points and lines, which have no area, only those at equal places are duplicat
 <message><location filename="../inference/agreement.py"/><source>CLASS_FIELD is {name}, which the model does not declare ({names}). Where it does not give it, all features are of one class.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/agreement.py"/><source>The model finds points or lines, which have no area to overlap. Switch Non Maximum Suppression off.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/arcgis_trained.py"/><source>The model {name} was trained in ArcGIS as {family}, which cannot run natively: {why}. Where the inference Python has Esri's library arcgis with its deep learning libraries, ARCGIS_TRAINED=PACKAGE runs it by that.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/archive.py"/><source>{path} was refused: it has {count} members, and {most} is the limit.</source>
 <translation type="unfinished"/></message>
@@ -588,6 +598,10 @@ Of points and lines, which have no area, only those at equal places are duplicat
 <message><location filename="../inference/inspection.py"/><source>, required</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/inspection.py"/><source>This source file cannot be read: {file}</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/inspection.py"/><source>unsupported: {why}</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/inspection.py"/><source>native: {network} of the plugin; no code of the package runs</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/inspection.py"/><source>built in ({name})</source>
 <translation type="unfinished"/></message>
@@ -1084,6 +1098,10 @@ Of points and lines, which have no area, only those at equal places are duplicat
 <message><location filename="../provider/options.py"/><source>torch {version}, CUDA {cuda}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../provider/options.py"/><source>(damaged)</source>
+<translation type="unfinished"/></message>
+<message><location filename="../provider/options.py"/><source>By networks of the plugin</source>
+<translation type="unfinished"/></message>
+<message><location filename="../provider/options.py"/><source>By their own programs, which need arcgis</source>
 <translation type="unfinished"/></message>
 <message><location filename="../provider/options.py"/><source>A Python program or an environment's folder that has what packages import, usually torch; an ArcGIS Pro environment's python.exe will do.</source>
 <translation type="unfinished"/></message>

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from . import description
+from .arcgis_trained import native_network
 from .arguments import ModelArgument, scalars
 from .classes import ClassFilter
 from .configuration import check_padding
@@ -26,6 +27,8 @@ def agree(
     """Load the package in the first worker and agree on the arguments."""
     feedback.info(tr("Package: {name} ({source}), sha256 {hash}", name=plan.package.definition.name,
                      source=plan.package.shown, hash=plan.package.sha256))  # fmt: skip
+    if network := native_network(plan.package):
+        feedback.info(tr("Trained in ArcGIS, run natively by {network}: no code of the package runs", network=network))
     for problem in plan.package.definition.problems:
         feedback.warning(problem)
     sandbox, interpreter = plan.hosting.sandbox, plan.hosting.interpreter
@@ -48,7 +51,7 @@ def agree(
     written = "; ".join(f"{name} {value}" for name, value in shown.items())
     feedback.info(tr("Arguments: {values}", values=written or tr("none")))
     answers = _configured(plan, function, values)
-    description.remember(plan.package.sha256, description.Description(tuple(arguments), answers.fields, answers.geometry_type))
+    description.remember(plan.package.identity, description.Description(tuple(arguments), answers.fields, answers.geometry_type))
     return values, arguments, answers
 
 

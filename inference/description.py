@@ -1,4 +1,4 @@
-"""What a raster function tells about itself, kept by the package's hash so that its code runs once for it."""
+"""What a raster function tells about itself, kept by the identity of its package: its code runs once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import digests
+from .arcgis_trained import native_identity
 from .arguments import ModelArgument, scalars
 from .cache import cache_folder, write_text
 from .errors import InferenceError
@@ -36,10 +37,10 @@ class Description:
     geometry_type: int | None = None
 
 
-def recall(sha256: str) -> Description | None:
-    """What the package of this hash told before, or None."""
+def recall(identity: str) -> Description | None:
+    """What the package of this identity told before, or None."""
     try:
-        noted = json.loads(_note(sha256).read_text(encoding="utf-8"))
+        noted = json.loads(_note(identity).read_text(encoding="utf-8"))
         if noted.pop("format") != FORMAT:
             return None
         arguments = tuple(ModelArgument(**{**each, "choices": tuple(each["choices"])}) for each in noted["arguments"])
@@ -49,10 +50,10 @@ def recall(sha256: str) -> Description | None:
         return None  # never asked, or the note is damaged: then it is asked again
 
 
-def remember(sha256: str, description: Description) -> None:
+def remember(identity: str, description: Description) -> None:
     """Write down what a package told."""
     with contextlib.suppress(OSError):  # it is only asked again then
-        write_text(_note(sha256), json.dumps({"format": FORMAT, **asdict(description)}))
+        write_text(_note(identity), json.dumps({"format": FORMAT, **asdict(description)}))
 
 
 def describe(package: Package, hosting: Hosting, feedback: Feedback, with_fields: bool = False) -> Description:
@@ -73,11 +74,11 @@ def describe(package: Package, hosting: Hosting, feedback: Feedback, with_fields
         function = RasterFunction(package, hosting, slots, feedback)
         try:
             description = Description(tuple(function.open({})))
-            remember(package.sha256, description)
+            remember(package.identity, description)
             if with_fields:
                 answers = function.configure(scalars(list(description.arguments), {})[0])
                 description = Description(description.arguments, answers.fields, answers.geometry_type)
-                remember(package.sha256, description)
+                remember(package.identity, description)
             return description
         finally:
             function.kill()
@@ -95,8 +96,8 @@ def recalled_for(source: str | Path) -> Description | None:
         sha256 = digests.recall(path) if path is not None and path.is_file() and path.suffix.lower() != ".emd" else None
     except (InferenceError, OSError):
         return None
-    return recall(sha256) if sha256 else None
+    return (recall(native_identity(sha256)) or recall(sha256)) if sha256 else None
 
 
-def _note(sha256: str) -> Path:
-    return cache_folder() / "descriptions" / f"{sha256[:32]}.json"
+def _note(identity: str) -> Path:
+    return cache_folder() / "descriptions" / f"{identity[:32]}.json"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import description as descriptions
+from .arcgis_trained import NATIVE, PACKAGE, chosen, native_network, obstacle
 from .arguments import ModelArgument
 from .description import Description
 from .environment import Environment, inspect_environment
@@ -21,8 +22,6 @@ from .raster_function import Hosting
 from .requirements import Requirement, requirements_of
 from .suitability import span, trained_cell_sizes
 from .translation import tr
-
-"""Model types that detect or classify objects (CONTRACT 2)."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,7 @@ class Inspection:
         requirements: The libraries that it imports.
         interpreter: The Python that would run it; None when there is none.
         environment: What the inference Python has of them; None when it could not be asked.
+        obstacle: Why it cannot run the way it should; empty where it can, as far as its files tell.
         problems: What could not be read or understood, each a sentence.
     """
 
@@ -52,6 +52,7 @@ class Inspection:
     requirements: tuple[Requirement, ...]
     interpreter: Interpreter | None = None
     environment: Environment | None = None
+    obstacle: str = ""
     problems: list[str] = field(default_factory=list)
 
     def sections(self) -> list[Section]:
@@ -75,6 +76,7 @@ class Inspection:
             "NAME": definition.name,
             "MODEL_TYPE": definition.model_type,
             "SHA256": self.package.sha256,
+            "RUNS": "UNSUPPORTED" if self.obstacle else NATIVE if native_network(self.package) else PACKAGE,
             "DEVICE": environment.device.name if environment and environment.device else "",
             "ARGUMENTS": [_argument(each) for each in self.description.arguments] if self.description else None,
             "CLASSES": [
@@ -107,6 +109,10 @@ class Inspection:
 
     def _function(self) -> str:
         function = self.package.function
+        if self.obstacle:
+            return tr("unsupported: {why}", why=self.obstacle)
+        if network := native_network(self.package):
+            return tr("native: {network} of the plugin; no code of the package runs", network=network)
         if not function.endswith(".py"):
             return tr("built in ({name})", name=function)
         return function.replace("\\", "/").rsplit("/", 1)[-1]
@@ -169,11 +175,14 @@ def summary(argument: ModelArgument) -> str:
     return f"{argument.name}: {kind_label(argument.kind)}{limits}, {default}{required}{about}"
 
 
-def inspect_package(package: Package, find_hosting: Callable[[], Hosting], feedback: Feedback, run_code: bool) -> Inspection:
+def inspect_package(
+    package: Package, way: str, find_hosting: Callable[[Package], Hosting], feedback: Feedback, run_code: bool
+) -> Inspection:
     """Learn all about a package.
 
     Args:
-        package: The package.
+        package: The package, as it was opened.
+        way: What shall run it if ArcGIS trained it (see arcgis_trained).
         find_hosting: Tells where it would run.
         feedback: Warnings and details; can cancel.
         run_code: Whether its code may run. What it told before is shown in any case.
@@ -181,9 +190,12 @@ def inspect_package(package: Package, find_hosting: Callable[[], Hosting], feedb
     Raises:
         Cancelled: The user stopped it. Whatever else fails becomes one of the problems.
     """
+    why_not = obstacle(package, way)
+    package = package if why_not else chosen(package, way)
     found = requirements_of(package)
-    inspection = Inspection(package, descriptions.recall(package.sha256), found.libraries)
+    inspection = Inspection(package, descriptions.recall(package.identity), found.libraries, obstacle=why_not)
     problems = inspection.problems
+    problems += [why_not] if why_not else []
     if not algorithm_for(package.definition.model_type):
         problems.append(
             tr("ModelType is '{kind}', which neither detects nor classifies objects, as far as is known.",
@@ -192,12 +204,12 @@ def inspect_package(package: Package, find_hosting: Callable[[], Hosting], feedb
     problems += package.definition.problems
     problems += [tr("This source file cannot be read: {file}", file=each) for each in found.unread]
     try:
-        hosting = find_hosting()
+        hosting = find_hosting(package)
         inspection.interpreter = hosting.interpreter
         inspection.environment = inspect_environment(hosting, found.libraries, feedback)
         if inspection.environment.lacking:
             problems.append(how_to_install(hosting.interpreter, inspection.environment.lacking))
-        if run_code:
+        if run_code and not why_not:
             inspection.description = descriptions.describe(package, hosting, feedback, with_fields=True)
     except Cancelled:
         raise
@@ -205,7 +217,7 @@ def inspect_package(package: Package, find_hosting: Callable[[], Hosting], feedb
         if error.details:
             feedback.debug(error.details)
         problems.append(str(error))
-        inspection.description = descriptions.recall(package.sha256)
+        inspection.description = descriptions.recall(package.identity)
     if not run_code and inspection.description is None:
         problems.append(tr("The arguments are not known, as the package's code was not run (RUN_CODE is off)."))
     return inspection

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ..worker.native import families
+from ..worker.native.families import Trained
 from . import archive
 from .archive_readers import is_archive
 from .cache import cache_folder
@@ -17,8 +19,6 @@ from .errors import PackageError, printable
 from .purpose import CLASSIFIERS
 from .translation import tr
 
-BUILT_IN_PREFIX = "[functions]"
-
 
 @dataclass(frozen=True)
 class Package:
@@ -27,18 +27,22 @@ class Package:
     Attributes:
         source: What the user gave.
         sha256: Hash of the content, hexadecimal.
+        identity: The same, or another hash where the package runs in another way than by its own function.
         folder: What the raster function may read: the package's root.
         definition: The model definition.
-        function: Absolute path of the raster function's .py, or the name of a built-in wrapper.
+        function: Absolute path of the raster function's .py, or the name of a built-in wrapper or of a network of ours.
+        trained: What it is where ArcGIS trained it; else it brings its own function.
         is_recalled: Whether the hash is one that was noted before; then nothing of the package may run by it.
         origin: The address that it was downloaded from, without credentials; empty for one that was a file already.
     """
 
     source: Path
     sha256: str
+    identity: str
     folder: Path
     definition: ModelDefinition
     function: str
+    trained: Trained | None = None
     is_recalled: bool = False
     origin: str = ""
 
@@ -84,7 +88,9 @@ def open_package(source: str | Path, check: Callable[[], None] = lambda: None, q
 def _package(source: Path, digest: str, folder: Path, path: Path, is_recalled: bool = False) -> Package:
     definition = read_definition(path)
     _refuse_foreign_weights(definition, folder)
-    return Package(source, digest, folder, definition, _function(definition, folder), is_recalled)
+    trained = families.trained(definition.values, _brings_child(definition))
+    function = _function(definition, folder, trained is not None)
+    return Package(source, digest, digest, folder, definition, function, trained, is_recalled)
 
 
 def _refuse_foreign_weights(definition: ModelDefinition, folder: Path) -> None:
@@ -145,10 +151,22 @@ def _find_definition(folder: Path, stem: str) -> Path:
     )  # fmt: skip
 
 
-def _function(definition: ModelDefinition, folder: Path) -> str:
-    """Path of the raster function, or the built-in wrapper where the definition names none of its own."""
+def _brings_child(definition: ModelDefinition) -> bool:
+    """Whether the module that ModelConfiguration names lies beside the definition."""
+    configuration = definition.values.get("ModelConfiguration")
+    name = configuration.get("Name") if isinstance(configuration, dict) else configuration
+    is_name = isinstance(name, str) and name.isidentifier() and len(name) <= LONGEST_NAME
+    return is_name and Path(definition.path.parent, f"{name}.py").is_file()
+
+
+def _function(definition: ModelDefinition, folder: Path, is_stock: bool) -> str:
+    """Path of the raster function, or the built-in wrapper where the definition names none of its own.
+
+    Wrappers that ArcGIS writes need not be there, as the built-in ones do the same.
+    """
     named = definition.text("InferenceFunction").strip()
-    if named and not named.lower().startswith(BUILT_IN_PREFIX):
+    is_token = named.lower().startswith(families.TOKEN)
+    if named and not is_token and not (is_stock and not _is_there(definition, folder, named)):
         return str(_inside(definition, folder, named, "InferenceFunction"))
     if not definition.values.get("ModelConfiguration"):
         raise PackageError(
@@ -161,15 +179,21 @@ def _function(definition: ModelDefinition, folder: Path) -> str:
 
 def _inside(definition: ModelDefinition, folder: Path, name: str, key: str) -> Path:
     """A file of the package that the definition names, relative to itself, with either slash."""
-    relative = PurePosixPath(name.replace("\\", "/"))
-    try:
-        path = Path(definition.path.parent, relative).resolve()
-        is_there = path.is_file() and path.is_relative_to(folder.resolve())
-    except (OSError, ValueError):  # a name that no file can have
-        is_there = False
-    if not is_there:
+    if not _is_there(definition, folder, name):
         raise PackageError(
             tr("{definition}: {key} names '{name}', but there is no such file in the package. "
                "Ask for a complete package.", definition=definition.path, key=key, name=printable(name)[:LONGEST_NAME])
         )  # fmt: skip
-    return path
+    return _beside(definition, name)
+
+
+def _is_there(definition: ModelDefinition, folder: Path, name: str) -> bool:
+    try:
+        path = _beside(definition, name)
+        return path.is_file() and path.is_relative_to(folder.resolve())
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _beside(definition: ModelDefinition, name: str) -> Path:
+    return Path(definition.path.parent, PurePosixPath(name.replace("\\", "/"))).resolve()

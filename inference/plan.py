@@ -92,7 +92,7 @@ class InferencePlan:
         merged = self.suppression
         facts = [
             FORMAT,
-            self.package.sha256,
+            self.package.identity,
             dict(sorted(self.values.items())),
             [item.facts for item in self.items],
             sorted(self.classes),

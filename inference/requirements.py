@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..worker.native.families import NEEDS_TORCHVISION
+from .arcgis_trained import native_network
 from .package import Package
 
 MAXIMUM_FILES = 2000
@@ -53,8 +55,12 @@ class Requirements:
 def requirements_of(package: Package) -> Requirements:
     """Follow the imports from the raster function through the package's own modules.
 
-    The standard library, what the package brings and what the worker stands in for are left out.
+    The standard library, what the package brings and what the worker stands in for are left out. A network of the
+    plugin needs torch, and some torchvision, whatever the package imports.
     """
+    if network := native_network(package):
+        names = ["torch", *(["torchvision"] if network in NEEDS_TORCHVISION else [])]
+        return Requirements(tuple(Requirement(name, False) for name in names), ())
     return _Scan(package).run()
 
 

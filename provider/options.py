@@ -15,6 +15,7 @@ from qgis.utils import iface
 from ..algorithms import settings, trusted
 from ..algorithms.settings import PROCESSORS, SANDBOX_VARIABLE, SANDBOXES, Options
 from ..inference import cache, interpreter, journals
+from ..inference.arcgis_trained import WAYS
 from ..inference.environment import Environment, inspect_environment
 from ..inference.errors import InferenceError
 from ..inference.raster_function import Hosting
@@ -47,6 +48,10 @@ class OptionsPage(QgsOptionsPageWidget):
         self.processor = QComboBox()
         self.processor.addItems(PROCESSORS)
         self.processor.setCurrentText(options.processor)
+        self.trained_by_arcgis = QComboBox()
+        for value, label in zip(WAYS, (tr("By networks of the plugin"), tr("By their own programs, which need arcgis"))):
+            self.trained_by_arcgis.addItem(label, value)
+        self.trained_by_arcgis.setCurrentIndex(WAYS.index(options.arcgis_trained))
         self.workers = QSpinBox()
         self.workers.setRange(0, MOST_WORKERS)
         self.workers.setSpecialValueText(tr("one for each GPU, or one"))
@@ -111,6 +116,7 @@ class OptionsPage(QgsOptionsPageWidget):
             self.cache.filePath().strip(),
             self.sandbox.currentData(),
             self.requests.value(),
+            self.trained_by_arcgis.currentData(),
         )
 
     def _measure(self) -> None:
@@ -139,6 +145,7 @@ class OptionsPage(QgsOptionsPageWidget):
         form.addRow("", self.report)
         form.addRow(tr("Processor, where a run says AUTO"), self.processor)
         form.addRow(tr("Inference processes"), self.workers)
+        form.addRow(tr("Packages trained in ArcGIS"), self.trained_by_arcgis)
         form.addRow(tr("Sandbox"), self.sandbox)
         form.addRow("", _overridden(SANDBOX_VARIABLE))
         form.addRow(tr("Requests a second to a server"), self.requests)

@@ -18,6 +18,7 @@ import numpy as np
 
 from . import device, limits, shims
 from .loader import create_function
+from .native import families
 from .plain import plain
 from .protocol import Message, mask_offset
 
@@ -61,7 +62,8 @@ class FunctionHost:
         self.step = "device"
         chosen = device.choose(request["processor"], request["gpu"])
         limits.apply(request["limits"], with_memory=chosen.index < 0)  # drivers of GPUs map far more than they use
-        shims.install(chosen, request.get("framework") or "")
+        if not request["function"].startswith(families.PREFIX):
+            shims.install(chosen, request.get("framework") or "")
         imported_at = time.perf_counter()
         self.step = "import"
         self._function = create_function(request["function"], request["definition"])

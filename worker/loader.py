@@ -8,7 +8,8 @@ import os
 import sys
 from typing import Any
 
-from . import wrappers
+from . import native, wrappers
+from .native import families
 
 
 class LoadError(Exception):
@@ -19,13 +20,16 @@ def create_function(function: str, definition: str) -> Any:  # noqa: ANN401 - th
     """Create the raster function of a package.
 
     Args:
-        function: Path of the package's .py, or the name of a built-in wrapper (wrappers.BUILT_IN).
+        function: Path of the package's .py, the name of a built-in wrapper (wrappers.BUILT_IN), or that of a family
+            of networks (native) behind its prefix: then nothing of the package can be imported.
         definition: Absolute path of the .emd; its folder becomes the working folder, as functions
             resolve ModelFile against it.
 
     Raises:
         LoadError: No class, or several, could be the raster function.
     """
+    if function.startswith(families.PREFIX):
+        return native.create(function[len(families.PREFIX) :])
     definition_folder = os.path.dirname(definition)
     os.chdir(definition_folder)
     if function in wrappers.BUILT_IN:

@@ -19,7 +19,8 @@ from ...inference.raster_function import Hosting
 from ...inference.services import downloads
 from ...inference.translation import tr
 from .panel import ArgumentsPanel
-from .reading import PackageReader, RasterChoice
+from .reading import PackageReader
+from .siblings import Siblings
 from .summary import summary
 
 TYPING_PAUSE = 400
@@ -36,17 +37,15 @@ class ArgumentsController:
     def __init__(
         self,
         changed: Callable[[], None],
-        find_raster: Callable[[], RasterChoice | None],
-        find_processor: Callable[[], str],
+        siblings: Siblings,
     ) -> None:
         """Make the panel.
 
         Args:
             changed: Called when the stored value has changed.
-            find_raster: The raster to compare the model with, if one is chosen.
-            find_processor: AUTO, CPU or GPU.
+            siblings: What the other parameters hold.
         """
-        self._changed, self._find_raster, self._find_processor = changed, find_raster, find_processor
+        self._changed, self._siblings = changed, siblings
         self._path: str | None = ""
         self._package: Package | None = None
         self._reader = PackageReader()
@@ -81,7 +80,7 @@ class ArgumentsController:
         """Compare the raster, which has changed, with the model."""
         if self._package is None or self.panel is None:
             return
-        chosen = self._find_raster()
+        chosen = self._siblings.raster()
         if chosen is None:
             self.panel.show_warnings("raster", [])
         else:
@@ -90,7 +89,12 @@ class ArgumentsController:
     def ask_environment(self) -> None:
         """Find out where the model would run, as the processor has changed."""
         if self._package is not None and self.panel is not None and self.panel.state.arguments is not None:
-            self._reader.ask_environment(self._package, self._find_processor())
+            self._reader.ask_environment(self._package, self._siblings.processor())
+
+    def choose_again(self) -> None:
+        """Ask the package anew if something else runs it now."""
+        if self._package is not None and self._package.trained is not None:
+            self._read()
 
     def close(self) -> None:
         """The panel is gone."""
@@ -128,7 +132,7 @@ class ArgumentsController:
     def _read(self, again: bool = False) -> None:
         if self.panel is not None and self._path:
             self.panel.show_busy()
-            self._reader.read(self._path, again)
+            self._reader.read(self._path, self._siblings.arcgis_trained(), again)
 
     def _opened(self, package: Package) -> None:
         self._package = package
@@ -137,7 +141,8 @@ class ArgumentsController:
             self.panel.summary.show()
             self.check_raster()
 
-    def _described(self, description: Description) -> None:
+    def _described(self, package: Package, description: Description) -> None:
+        self._package = package
         if self.panel is not None:
             self.panel.state.declare(description.arguments)
             self.panel.show_rows()

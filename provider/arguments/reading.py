@@ -8,6 +8,7 @@ from qgis.PyQt.QtCore import pyqtSignal
 
 from ...algorithms import consent, settings
 from ...inference import description
+from ...inference.arcgis_trained import NATIVE, PACKAGE, chosen, native_network
 from ...inference.definition import ModelDefinition
 from ...inference.description import Description
 from ...inference.environment import Environment, inspect_environment
@@ -29,13 +30,23 @@ class RasterChoice:
     cell_size: float | None = None
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What to read: see PackageReader.read."""
+
+    path: str
+    way: str
+    again: bool
+    run_code: bool
+
+
 class PackageReader(Background):
     """Reads one package and looks at one raster at a time; a new request cancels the one before."""
 
     opened = pyqtSignal(object)
     """The Package, before any code of it has run."""
-    described = pyqtSignal(object)
-    """Its Description."""
+    described = pyqtSignal(object, object)
+    """The Package with what runs it, and its Description."""
     environment_known = pyqtSignal(object, object)
     """Hosting and Environment of the Python that would run it."""
     environment_failed = pyqtSignal(str)
@@ -51,16 +62,18 @@ class PackageReader(Background):
         self._checking: int | None = None
         self._asking: int | None = None
 
-    def read(self, path: str, again: bool = False, run_code: bool = True) -> None:
+    def read(self, path: str, way: str = NATIVE, again: bool = False, run_code: bool = True) -> None:
         """Read a package.
 
         Args:
             path: A .dlpk, .emd or folder.
+            way: What shall run it if ArcGIS trained it (see arcgis_trained).
             again: Whether to run its code even where its answers are known.
             run_code: Whether to go on after `opened`.
         """
         self.drop(self._reading)
-        self._reading = self.start(lambda tell, feedback: self._read(path, again, run_code, tell, feedback), self.failed.emit)
+        wanted = _Wanted(path, way, again, run_code)
+        self._reading = self.start(lambda tell, feedback: self._read(wanted, tell, feedback), self.failed.emit)
 
     def check_raster(self, definition: ModelDefinition, choice: RasterChoice) -> None:
         """Compare a raster with a model."""
@@ -84,20 +97,22 @@ class PackageReader(Background):
         self.drop(self._asking)
         self._asking = self.start(work, lambda message, _: self.environment_failed.emit(message))
 
-    def _read(self, path: str, again: bool, run_code: bool, tell: Tell, feedback: Lines) -> None:
-        package = open_package(path, lambda: stop_if_canceled(feedback), quick=True)
-        tell(lambda: self.opened.emit(package))
-        if not run_code:
+    def _read(self, wanted: _Wanted, tell: Tell, feedback: Lines) -> None:
+        opened = open_package(wanted.path, lambda: stop_if_canceled(feedback), quick=True)
+        tell(lambda: self.opened.emit(opened))
+        if not wanted.run_code:
             return
-        known = None if again else description.recall(package.sha256)
+        package = chosen(opened, wanted.way)
+        known = None if wanted.again else description.recall(package.identity)
         described = known or _asked(package, settings.hosting(), feedback)
-        tell(lambda: self.described.emit(described))
+        tell(lambda: self.described.emit(package, described))
 
 
 def _asked(package: Package, hosting: Hosting, feedback: Lines) -> Description:
     """Run the package's code; consent to it goes by its true hash."""
     if package.is_recalled:
-        package = open_package(package.source, lambda: stop_if_canceled(feedback))
+        opened = open_package(package.source, lambda: stop_if_canceled(feedback))
+        package = chosen(opened, NATIVE if native_network(package) else PACKAGE)
     return description.describe(package, consent.allowed(package, hosting, feedback), feedback)
 
 

@@ -9,9 +9,11 @@ from qgis.core import Qgis, QgsProcessingParameterDefinition, QgsProject
 from qgis.gui import QgsProcessingParameterWidgetContext
 from qgis.PyQt.QtWidgets import QWidget
 
+from ...algorithms import settings
 from ...algorithms.model_input import local_path
 from ...algorithms.rasters.from_value import raster_choice
 from ...algorithms.settings import PROCESSORS
+from ...inference.arcgis_trained import WAYS
 from .reading import RasterChoice
 
 
@@ -66,6 +68,12 @@ class Siblings:
         wrapper = self._wrapper("processor")
         value = wrapper.parameterValue() if wrapper is not None else None
         return value if value in PROCESSORS else "AUTO"
+
+    def arcgis_trained(self) -> str:
+        """What runs packages that ArcGIS trained; as in the options where there is no such parameter."""
+        wrapper = self._wrapper("arcgis_trained")
+        value = wrapper.parameterValue() if wrapper is not None else None
+        return value if value in WAYS else settings.load().arcgis_trained
 
     def tell(self) -> None:
         """Our value has changed."""

@@ -44,7 +44,7 @@ class DialogWrapper(QgsAbstractProcessingParameterWidgetWrapper):
     def __init__(self, parameter: QgsProcessingParameterDefinition, kind: QgsProcessingGui.WidgetType) -> None:
         super().__init__(parameter, kind)
         self._siblings = Siblings(parameter)
-        self._controller = ArgumentsController(self._siblings.tell, self._siblings.raster, self._siblings.processor)
+        self._controller = ArgumentsController(self._siblings.tell, self._siblings)
         self._controller.panel.destroyed.connect(self._siblings.release)
         self._label = parameter.description()
         keep(self)
@@ -74,6 +74,7 @@ class DialogWrapper(QgsAbstractProcessingParameterWidgetWrapper):
         for role in ("raster", "cell_size"):
             siblings.watch(role, controller.check_raster)
         siblings.watch("processor", controller.ask_environment)
+        siblings.watch("arcgis_trained", controller.choose_again)
         controller.show_model(siblings.model())
 
 
@@ -130,7 +131,7 @@ class BatchWrapper(QgsAbstractProcessingParameterWidgetWrapper):
         self._siblings.join(wrappers)
 
     def _open(self) -> None:
-        controller = ArgumentsController(lambda: None, self._siblings.raster, self._siblings.processor)
+        controller = ArgumentsController(lambda: None, self._siblings)
         panel = controller.panel
         panel.load(self.widgetValue())
         controller.show_model(self._siblings.model())

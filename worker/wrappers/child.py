@@ -1,4 +1,4 @@
-"""What the built-in wrappers share: finding the child, reading the model definition, writing feature sets."""
+"""What the built-in wrappers share: finding the child, reading the model definition."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-Parameter = dict[str, Any]
+from ..contract import POLYGON, Parameter, parameter
 
 
 class ChildError(Exception):
@@ -40,7 +40,7 @@ class ChildWrapper:
 
     def getGeometryType(self) -> int:
         """Polygons."""
-        return 4
+        return POLYGON
 
     def with_child(self, own: list[Parameter]) -> list[Parameter]:
         """What the child makes of our parameters; where it declares one of its own again, the child's counts."""
@@ -55,40 +55,9 @@ class ChildWrapper:
         return [parameter("batch_size", "numeric", default, "Batch size", "Mini-tiles that run at once.")]
 
 
-def parameter(name: str, data_type: str, value: object, label: str, description: str) -> Parameter:
-    """One entry of getParameterInfo (CONTRACT 3.2)."""
-    return {
-        "name": name,
-        "dataType": data_type,
-        "value": value,
-        "required": value is None,
-        "displayName": label,
-        "description": description,
-    }
-
-
-def input_parameters(raster: str) -> list[Parameter]:
-    """The entries that the host fills: the pixels, the model definition, the device."""
-    return [
-        parameter(raster, raster, None, "Raster", "Input raster"),
-        parameter("model", "string", None, "Model definition", "Path of the .emd"),
-        {**parameter("device", "numeric", -1, "Device", "-1 for the CPU, else the number of the GPU"), "value": None},
-    ]
-
-
-def fields(*named: tuple[str, str]) -> str:
-    """The answer of getFields: OID, the named fields with their Esri types, and the shape."""
-    entries = (("OID", "OID"), *named, ("Shape", "Geometry"))
-    return json.dumps({"fields": [{"name": n, "type": f"esriFieldType{t}", "alias": n} for n, t in entries]})
-
-
-def feature_set(features: Iterable[tuple[Sequence[Sequence[float]], dict[str, Any]]]) -> dict[str, str]:
-    """The answer of vectorize for outlines given as (y, x) pairs with their attributes."""
-    written = [
-        {"attributes": attributes, "geometry": {"rings": [[[float(x), float(y)] for y, x in outline]]}}
-        for outline, attributes in features
-    ]
-    return {"output_vectors": json.dumps({"geometryType": "esriGeometryPolygon", "features": written})}
+def ring(outline: Iterable[Sequence[float]]) -> list[list[float]]:
+    """The (x, y) pairs of an outline of (y, x) pairs, as children give it."""
+    return [[float(x), float(y)] for y, x in outline]
 
 
 def _child_class(definition: dict[str, Any]) -> Any:  # noqa: ANN401 - a class of the package

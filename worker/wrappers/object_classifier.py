@@ -6,7 +6,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .child import ChildWrapper, Parameter, feature_set, fields, input_parameters
+from ..contract import Parameter, feature_set, fields, input_parameters
+from .child import ChildWrapper, ring
 
 
 class ObjectClassifier(ChildWrapper):
@@ -28,8 +29,4 @@ class ObjectClassifier(ChildWrapper):
             chip[mask == 0] = 0
         outlines, scores, labels = self.child.vectorize(**blocks)
         answers = list(zip(outlines, scores, labels))[: len(pixels)]
-        return feature_set((outline, _attributes(n, score, label)) for n, (outline, score, label) in enumerate(answers, 1))
-
-
-def _attributes(number: int, score: object, label: object) -> dict[str, Any]:
-    return {"OID": number, "Confidence": str(score), "Label": label}
+        return feature_set(([ring(outline)], {"Confidence": str(score), "Label": label}) for outline, score, label in answers)

@@ -6,7 +6,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .child import ChildWrapper, Parameter, feature_set, fields, input_parameters, parameter
+from ..contract import Parameter, feature_set, fields, input_parameters, parameter
+from .child import ChildWrapper, ring
 
 
 class ObjectDetector(ChildWrapper):
@@ -31,8 +32,8 @@ class ObjectDetector(ChildWrapper):
         blocks["raster_pixels"][blocks["raster_mask"] == 0] = 0
         outlines, scores, classes = self.child.vectorize(**blocks)
         return feature_set(
-            (outline, {"OID": number, "Class": self._class_name(int(index)), "Confidence": float(score)})
-            for number, (outline, score, index) in enumerate(zip(outlines, scores, classes), 1)
+            ([ring(outline)], {"Class": self._class_name(int(index)), "Confidence": float(score)})
+            for outline, score, index in zip(outlines, scores, classes)
         )
 
     def _class_name(self, index: int) -> str:

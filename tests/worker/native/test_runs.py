@@ -1,0 +1,246 @@
+"""Packages that ArcGIS trained, run by real workers: whole rasters, bands, sizes, refusals. No code of theirs runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trained
+from deep_learning_packages.inference.arcgis_trained import NATIVE, PACKAGE, chosen
+from deep_learning_packages.inference.errors import FunctionError, InferenceError, PackageError
+from deep_learning_packages.inference.grid import Window
+from deep_learning_packages.inference.package import open_package
+from deep_learning_packages.inference.raster_function import RasterFunction
+from deep_learning_packages.inference.run import run_plan
+from deep_learning_packages.inference.slots import Slots
+from engine_runs import Recorder, make_plan
+from rasters import write_raster
+from trained import FAMILIES, THRESHOLDS, golden, golden_json
+
+torch = pytest.importorskip("torch")
+
+from deep_learning_packages.worker import native  # noqa: E402
+from deep_learning_packages.worker.native.families import known  # noqa: E402
+
+PLANTED = "open({mark!r}, 'w').close()\nraise SystemExit('the code of the package ran')\n"
+
+
+def detected(package: Path, raster: Path, arguments: str = "", way: str = NATIVE, **settings):
+    """Geometries with class and confidence, in pixels of the raster; and what was told."""
+    told = Recorder()
+    plan = make_plan(package, raster, arguments, **settings)
+    plan = plan.__class__(**{**vars(plan), "package": chosen(plan.package, way), "restart": True})
+    with run_plan(plan, told) as result:
+        found = [
+            (geometry, row["Class"], row["Confidence"])
+            for batch in result.detections()
+            for geometry, row in zip(batch.geometries, batch.rows())
+        ]
+        result.settle()
+    plan.items[0].source.close()
+    return found, told
+
+
+def pixels_of(geometry):
+    """Corners of a polygon in pixels: rasters of tests begin at 500000, 4000000 with cells of half a metre."""
+    points = np.asarray(geometry.exterior.coords)[:-1]
+    return np.stack([(points[:, 0] - 500000) / 0.5, (4000000 - points[:, 1]) / 0.5], 1)
+
+
+@trained.needs_goldens
+@pytest.mark.parametrize("name", [golden(name) for name in FAMILIES if name not in ("fc_resnet34", "yolov3_darknet")])
+def test_whole_raster(tmp_path, name):
+    """The golden features whose middle lies on the raster (others belong to nobody), in any number of workers."""
+    raster = write_raster(tmp_path / "r.tif", trained.golden_image())
+    package = trained.golden_package(tmp_path / "p", name)
+    found, told = detected(package, raster, f"threshold {THRESHOLDS[name]};batch_size 4", workers=2)
+    wanted = [(np.asarray(each["geometry"]["rings"][0]), each["attributes"]) for each in golden_json("e2e", name)]
+    inside = [(ring, facts) for ring, facts in wanted if is_on_raster(ring)]
+    ours = sorted((tuple(pixels_of(geometry).mean(0).round(2)), label, confidence) for geometry, label, confidence in found)
+    theirs = sorted((tuple(ring.mean(0).round(2)), facts["Class"], facts["Confidence"]) for ring, facts in inside)
+    assert len(theirs) > 100
+    assert len(ours) == pytest.approx(len(theirs), abs=len(theirs) // 50)  # outlines that cross themselves are repaired
+    places = np.array([place for place, _, _ in theirs])
+    near = [np.abs(places - place).max(1).min() < 0.02 for place, _, _ in ours]
+    assert np.mean(near) > 0.97
+    assert any(f"run natively by {FAMILIES[name]}: no code of the package runs" in line for line in told.infos)
+
+
+def is_on_raster(ring):
+    x, y = (ring.min(0) + ring.max(0)) / 2
+    return 0 <= x < 260 and 0 <= y < 200
+
+
+@pytest.mark.parametrize("family", ["RetinaNet", "SingleShotDetector", "YOLOv3"])
+@pytest.mark.parametrize("bands", [1, 4, 13])
+def test_bands(tmp_path, family, bands):
+    """Multispectral packages of 16-bit pixels, with the statistics of all bands and some of these chosen."""
+    everything = bands + 2
+    statistics = {
+        "band_min_values": [10 * band for band in range(everything)], "band_max_values": [3000 + band for band in range(everything)],
+        "scaled_mean_values": [0.3 + band / 100 for band in range(everything)], "scaled_std_values": [0.2] * everything,
+    }  # fmt: skip
+    values = trained.definition(
+        family, ExtractBands=list(range(1, bands + 1)), NormalizationStats=statistics, IsMultispectral=True
+    )
+    package = trained.package(tmp_path / "p", values, trained.random_state(values))
+    pixels = np.random.default_rng(bands).integers(0, 3000, (everything, 70, 90)).astype(np.uint16)
+    raster = write_raster(tmp_path / "r.tif", pixels)
+    found, _ = detected(package, raster, "threshold 0.05;batch_size 4;padding 8;exclude_pad_detections False")
+    made = native.create(family)
+    made.initialize(model=str(package / "Model.emd"), device=-1)
+    with torch.inference_mode():
+        chips = torch.from_numpy(pixels[None, 1 : bands + 1, :64, :64].astype(np.float32))
+        normal = made.network.normalization(chips.clone())
+    low, high = (np.array(statistics[key][1 : bands + 1], float)[:, None, None] for key in ("band_min_values", "band_max_values"))
+    mean = np.array(statistics["scaled_mean_values"][1 : bands + 1])[:, None, None]
+    assert np.allclose(normal[0], ((pixels[1 : bands + 1, :64, :64] - low) / (high - low) - mean) / 0.2, atol=1e-4)
+    assert all(label in ("Tree", "Car") and 5 <= confidence <= 100 for _, label, confidence in found)
+
+
+def test_no_code_of_the_package_runs(tmp_path):
+    """Not the wrapper, not what lies beside it under the names of libraries, not without a sandbox either."""
+    values = trained.definition("SingleShotDetector")
+    package = trained.package(tmp_path / "p", values, trained.random_state(values))
+    mark = tmp_path / "ran"
+    for name in (
+        "ArcGISObjectDetector",
+        "torch",
+        "numpy",
+        "json",
+        "arcpy",
+        "sitecustomize",
+        "_DynamicSSD",
+        "ModelConfiguration",
+        "typing",
+    ):
+        (package / f"{name}.py").write_text(PLANTED.format(mark=str(mark)))
+    raster = write_raster(tmp_path / "r.tif", np.zeros((3, 64, 64), np.uint8))
+    from deep_learning_packages.inference.sandbox import Sandbox
+
+    detected(package, raster, "threshold 0.9", sandbox=Sandbox(None, "switched off"))
+    assert not mark.exists()
+    with pytest.raises(FunctionError, match="the code of the package ran"):
+        detected(package, raster, "threshold 0.9", way=PACKAGE)
+
+
+def test_results_of_both_ways_are_kept_apart(tmp_path):
+    """A run by the package's own function must not go on where a native one stopped, nor show its arguments."""
+    values = trained.definition("YOLOv3")
+    package = open_package(trained.package(tmp_path / "p", values, trained.random_state(values)))
+    assert chosen(package, NATIVE).identity != chosen(package, PACKAGE).identity == package.sha256
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ModelName": "MMDetection", "ModelConfiguration": "_model_extension_inferencing"}, "MMDetection is not among the networks"),
+        ({"ModelName": "DETReg", "ModelConfiguration": "_model_extension_inferencing"}, "trained in ArcGIS as DETReg.*ARCGIS_TRAINED=PACKAGE"),
+        ({"ModelConfiguration": "_maskrcnn_inferencing", "ModelParameters": {"pointrend": True}}, "PointRend"),
+        ({"ModelConfiguration": "_something_new", "ModelName": None}, "_something_new is not among"),
+    ],
+)  # fmt: skip
+def test_networks_that_are_not_known_are_named(tmp_path, changes, message):
+    values = trained.definition("RetinaNet", **changes)
+    package = open_package(trained.package(tmp_path / "p", values, {}))
+    with pytest.raises(PackageError, match=message):
+        chosen(package, NATIVE)
+    assert chosen(package, PACKAGE) is package
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ImageHeight": "64"}, "ImageHeight must be a number of pixels"),
+        ({"ImageHeight": None}, "ImageHeight must be .* it is missing"),
+        ({"ExtractBands": [0, 1, 2, 3]}, r"takes 4 band\(s\) but has no NormalizationStats"),
+        ({"NormalizationStats": {"band_min_values": [0, 0, 0]}}, "NormalizationStats must be a list of some numbers"),
+        ({"NormalizationStats": {"band_min_values": [0]}}, "NormalizationStats must be statistics that have band 1"),
+        ({"NormalizationStats": {key: [0, 0, 0] for key in ("band_min_values", "band_max_values", "scaled_mean_values", "scaled_std_values")}}, "statistics of bands that vary"),
+        ({"Classes": []}, "Classes must be a list of classes"),
+        ({"Classes": trained.CLASSES * 2}, r"do not fit the network .*of another shape: 1\.oconvs\.0\.oconv1\.weight"),
+        ({"ModelFile": "gone.pth"}, "ModelFile names 'gone.pth', which is not there"),
+        ({"ModelParameters": {"backbone": "resnet34"}}, r"do not fit the network .*missing: 0\.4\.2"),
+        ({"ModelParameters": {"backbone": "nonsense"}}, "The model's trunk is nonsense"),
+        ({"Grids": None}, "Grids must be a list of some numbers"),
+        ({"Grids": [300]}, "Grids must be numbers of cells"),
+        ({"SSDVersion": 3}, "SSDVersion must be 1 or 2"),
+        ({"Ratios": "x"}, "Ratios must be a list of 2 numbers"),
+        ({"resize_to": [64, 32]}, "resize_to must be the side of a square"),
+        ({"Preprocessing": "SentinelService"}, "SentinelService prepares them"),
+    ],
+)  # fmt: skip
+def test_definitions_that_cannot_be(tmp_path, changes, message):
+    """Each is refused by its name before any work, in the worker that would run it."""
+    values = trained.definition("SingleShotDetector")
+    state = trained.random_state(values)
+    package = trained.package(tmp_path / "p", trained.definition("SingleShotDetector", **changes), state)
+    if "ModelFile" in changes:
+        definition = json.loads((package / "Model.emd").read_text())
+        (package / "Model.emd").write_text(json.dumps({**definition, **changes}))
+    with pytest.raises(InferenceError, match=message) as caught:
+        opened(package)
+    assert "Traceback" not in str(caught.value)
+
+
+def opened(package):
+    """The declared arguments, from a worker of its own."""
+    plan = make_plan(package, None, items=())
+    slots = Slots()
+    function = RasterFunction(chosen(plan.package, NATIVE), plan.hosting, slots, Recorder())
+    try:
+        return {each.name: each for each in function.open({})}
+    finally:
+        function.kill()
+        slots.close()
+
+
+STOCK = ["padding", "threshold", "batch_size", "nms_overlap", "exclude_pad_detections", "test_time_augmentation", "tta_scales"]
+OWN = ["precision", "compile"]
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "names", "defaults"),
+    [
+        ("RetinaNet", {}, STOCK, {"padding": "16", "threshold": "0.5", "nms_overlap": "0.1", "batch_size": "64", "exclude_pad_detections": "True"}),
+        ("RetinaNet", {"SupportsVariableTileSize": True}, [*STOCK, "tile_size"], {"tile_size": "64"}),
+        ("SingleShotDetector", {"tta_scales": "0.9,1"}, STOCK, {"test_time_augmentation": "False", "tta_scales": "0.9,1"}),
+        ("YOLOv3", {"test_time_augmentation": "true"}, STOCK, {"threshold": "0.1", "batch_size": "4", "test_time_augmentation": "True"}),
+        ("FeatureClassifier", {}, ["batch_size", "test_time_augmentation"], {"batch_size": "4"}),
+        ("FeatureClassifier", {"BatchSize": 8}, ["test_time_augmentation"], {}),
+        ("FeatureClassifier", {"MetaDataMode": "MultiLabeled_Tiles"}, ["batch_size", "test_time_augmentation", "threshold"], {"threshold": "0.5"}),
+    ],
+)  # fmt: skip
+def test_arguments_are_those_of_the_stock_wrappers(tmp_path, family, changes, names, defaults):
+    """Names, defaults and limits of contract 4.1, then our own."""
+    values = trained.definition(family, **changes)
+    declared = opened(trained.package(tmp_path / "p", values, trained.random_state(values)))
+    assert sorted(declared) == sorted([*names, *OWN])
+    assert {name: declared[name].default for name in defaults} == defaults
+    for name in {"threshold", "nms_overlap"} & set(declared):
+        assert (declared[name].kind, declared[name].minimum, declared[name].maximum) == ("number", 0, 1)
+    assert declared["test_time_augmentation"].kind == "boolean"
+    assert declared["precision"].choices == ("float32", "bfloat16", "float16")
+
+
+def test_families_and_functions_agree():
+    """What the engine takes for known can be made by the worker."""
+    for family in known():
+        assert native.create(family).name == family
+
+
+def test_batches_and_workers_change_nothing(tmp_path):
+    """Mini-tiles are looked at one by one, whatever shares their block."""
+    values = trained.definition("RetinaNet")
+    package = trained.package(tmp_path / "p", values, trained.random_state(values, 3))
+    raster = write_raster(tmp_path / "r.tif", np.random.default_rng(5).integers(0, 255, (3, 128, 128)).astype(np.uint8))
+    found = []
+    for batch, workers in ((1, 1), (4, 2), (16, 1)):
+        rows, _ = detected(
+            package, raster, f"threshold 0.3;padding 16;batch_size {batch}", workers=workers, extent=Window(0, 0, 128, 128)
+        )
+        found.append(sorted((label, *np.round(geometry.bounds, 3), round(confidence, 3)) for geometry, label, confidence in rows))
+    assert len(found[0]) > 5
+    assert found[0] == found[1] == found[2]

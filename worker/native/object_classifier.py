@@ -1,0 +1,80 @@
+"""The raster function of the feature classifier, with the rules of Esri's object classifier (CONTRACT 3.6, 4.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from ..contract import Parameter, feature_set, fields, input_parameters, parameter
+from .augmentation import View, views
+from .feature_classifier import FeatureClassifier
+from .function import TRUE, NativeFunction, augmentation_parameter, own_parameters
+
+SEPARATOR = ";"
+"""Between the labels of one object, and their confidences."""
+
+
+class ObjectClassifier(NativeFunction[FeatureClassifier]):
+    """Labels chips."""
+
+    threshold = 0.5
+    looks: tuple[View, ...] = (View(),)
+
+    def getParameterInfo(self) -> list[Parameter]:
+        """As the stock wrapper declares them, then what is our own."""
+        declared = [*input_parameters("rasters")]
+        if "BatchSize" not in self.model.values:
+            declared.append(parameter("batch_size", "GPLong", self.network.BATCH, "Batch size", "Chips that run at once."))
+        declared.append(augmentation_parameter(self.model))
+        if self.network.is_multi_label:
+            text = "Least confidence of each label, 0 to 1."
+            declared.append(parameter("threshold", "GPDouble", 0.5, "Threshold", text, (0.0, 1.0)))
+        return [*declared, *own_parameters()]
+
+    def getConfiguration(self, **scalars: str) -> dict[str, Any]:
+        """Take the values over; chips are cut as the definition says."""
+        self.threshold = float(scalars.get("threshold", 0.5))
+        is_augmented = scalars["test_time_augmentation"] == TRUE
+        self.looks = tuple(views(self.model.is_map_space)) if is_augmented else (View(),)
+        values, side = self.model.values, self.model.tile
+        width = values.get("ImageWidth", side)
+        rules = {key: values[key] for key in ("CropSizeFixed", "BlackenAroundFeature") if key in values}
+        batch = int(values.get("BatchSize", scalars.get("batch_size", self.network.BATCH)))
+        return self._configured(scalars, tx=width, ty=side, padding=0, fixedTileSize=1, batch_size=batch, **rules)
+
+    def getFields(self) -> str:
+        """Confidence (text, as Esri's classifiers answer it) and Label."""
+        return fields(("Confidence", "String"), ("Label", "String"))
+
+    def vectorize(self, **blocks: tuple[NDArray[Any], ...]) -> dict[str, str]:
+        """All chips at once; what the masks exclude is 0."""
+        pixels = blocks["rasters_pixels"]
+        for chip, mask in zip(pixels, blocks["rasters_mask"]):
+            chip[mask == 0] = 0
+        with self._computing():
+            chips = self._resized(self._chips(np.stack(pixels)))
+            scores = torch.stack([self.network.scores(view.of(chips).clone()) for view in self.looks]).mean(0)
+        height, width = pixels[0].shape[1] - 1, pixels[0].shape[2] - 1
+        outline = [[0, 0], [width, 0], [width, height], [0, height]]
+        return feature_set(([outline], self._attributes(row)) for row in scores.cpu().numpy().astype(np.float64))
+
+    def _resized(self, chips: torch.Tensor) -> torch.Tensor:
+        """To the size that the model was trained on, where the definition tells another than the chip's."""
+        if self.model.resized is None:
+            return chips
+        return functional.interpolate(chips, size=self.model.resized, mode="bilinear")
+
+    def _attributes(self, scores: NDArray[np.float64]) -> dict[str, str]:
+        names = self.model.class_names
+        if self.network.is_multi_label:
+            chosen = [number for number, score in enumerate(scores) if score >= self.threshold]
+            return {
+                "Confidence": SEPARATOR.join(str(scores[number]) for number in chosen),
+                "Label": SEPARATOR.join(names[number] for number in chosen),
+            }
+        best = int(scores.argmax())
+        return {"Confidence": str(scores[best]), "Label": names[best]}

@@ -1,0 +1,168 @@
+"""The raster function of networks that find boxes, with the rules of Esri's object detector (CONTRACT 3.5, 4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from ..contract import Parameter, feature_set, fields, input_parameters, parameter
+from .augmentation import View, looked_at, merged_boxes, rescaled, views
+from .errors import NativeError
+from .function import FALSE, TRUE, NativeFunction, augmentation_parameter, own_parameters
+from .mini_tiles import MiniTiles
+from .network import Detector, Found
+
+LEAST_SCALE, GREATEST_SCALE = 0.25, 4.0
+DEMOTED = 0.01
+"""What a confidence of the padding still counts, above the threshold."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values of a run.
+
+    Attributes:
+        tiles: How blocks are cut.
+        threshold, max_overlap: As the arguments threshold and nms_overlap.
+        excludes: Whether boxes are left out that a mini-tile's edge cuts.
+        views, scales: How the network looks at each mini-tile.
+    """
+
+    tiles: MiniTiles
+    threshold: float
+    max_overlap: float
+    excludes: bool
+    views: tuple[View, ...]
+    scales: tuple[float, ...]
+
+
+class ObjectDetector(NativeFunction[Detector]):
+    """Finds boxes."""
+
+    settings: Settings
+
+    def getParameterInfo(self) -> list[Parameter]:
+        """As the stock wrapper declares them, then what is our own."""
+        return [*input_parameters("raster"), *self._tile_parameters(), *self._parameters(), *own_parameters()]
+
+    def _tile_parameters(self) -> list[Parameter]:
+        network, side = self.network, self.model.tile
+        text = "Mini-tiles that run at once; rounded down to a square."
+        return [
+            parameter("padding", "GPLong", side // 4, "Padding", "Pixels at the border of each mini-tile that it shares."),
+            parameter("threshold", "GPDouble", network.THRESHOLD, "Threshold", "Least confidence, 0 to 1.", (0.0, 1.0)),
+            parameter("batch_size", "GPLong", network.BATCH, "Batch size", text),
+        ]
+
+    def _parameters(self) -> list[Parameter]:
+        overlap = "Boxes of a mini-tile that overlap a better one by more are left out."
+        cut = "Leave out boxes that end at the edge of a mini-tile, as the next one sees them whole."
+        scales = "Sizes at which each mini-tile is looked at with test-time augmentation, such as 0.75,1,1.5."
+        return [
+            parameter("nms_overlap", "GPDouble", 0.1, "NMS overlap", overlap, (0.0, 1.0)),
+            parameter("exclude_pad_detections", "string", TRUE, "Exclude cut detections", cut, (TRUE, FALSE)),
+            augmentation_parameter(self.model),
+            parameter("tta_scales", "string", str(self.model.values.get("tta_scales", "1")), "Scales", scales),
+            *(
+                [self._size_parameter()]
+                if self.network.has_any_side and self.model.values.get("SupportsVariableTileSize")
+                else []
+            ),
+        ]
+
+    def _size_parameter(self) -> Parameter:
+        return parameter("tile_size", "GPLong", self.model.tile, "Tile size", "Side of a mini-tile in pixels.")
+
+    def getConfiguration(self, **scalars: str) -> dict[str, Any]:
+        """Take the values over; blocks are squares of mini-tiles."""
+        side = int(scalars.get("tile_size", self.model.tile))
+        if side != self.model.tile:
+            self.network.set_side(side)
+        tiles = MiniTiles.of(side, int(scalars["padding"]), int(scalars["batch_size"]))
+        is_augmented = scalars["test_time_augmentation"] == TRUE
+        self.settings = Settings(
+            tiles,
+            float(scalars["threshold"]),
+            float(scalars.get("nms_overlap", 1.0)),
+            scalars.get("exclude_pad_detections") == TRUE,
+            tuple(views(self.model.is_map_space)) if is_augmented else (View(),),
+            self._scales(scalars.get("tta_scales", "1")) if is_augmented else (1.0,),
+        )
+        return self._configured(scalars, tx=tiles.core, ty=tiles.core, padding=tiles.padding, fixedTileSize=1)
+
+    def getFields(self) -> str:
+        """Class (text) and Confidence, 0 to 100."""
+        return fields(("Class", "String"), ("Confidence", "Double"))
+
+    def vectorize(self, **blocks: NDArray[Any]) -> dict[str, str]:
+        """All mini-tiles of a block at once; what the mask excludes is 0."""
+        pixels = blocks["raster_pixels"]
+        pixels[blocks["raster_mask"] == 0] = 0
+        with self._computing():
+            return feature_set(self._features(self._detected(self._chips(self.settings.tiles.cut(pixels)))))
+
+    def _detected(self, chips: torch.Tensor) -> list[Found]:
+        """What is in each mini-tile, by all its views."""
+        settings, side = self.settings, self.settings.tiles.side
+        if self.model.resized is not None:
+            chips = functional.interpolate(chips, size=self.model.resized, mode="bilinear")
+        if settings.views == (View(),) and settings.scales == (1.0,):
+            found = self._look(chips)
+        else:
+            found = [self._merged(seen) for seen in looked_at(self._look, chips, settings.views, settings.scales)]
+        return [rescaled(each, chips.shape[-1], side) for each in found]
+
+    def _look(self, chips: torch.Tensor) -> list[Found]:
+        return self.network.detect(chips, self.settings.threshold, self.settings.max_overlap)
+
+    def _merged(self, seen: list[Found]) -> Found:
+        return merged_boxes(seen, self.settings.max_overlap, self.network.BY_CLASS)
+
+    def _features(self, answers: list[Found]) -> list[tuple[list[Any], dict[str, Any]]]:
+        """Boxes as features, in pixels of the block without its padding."""
+        tiles, settings = self.settings.tiles, self.settings
+        boxes, scores, classes, numbers = gathered(answers)
+        confidences = scores * 100
+        outside = tiles.is_outside(boxes)
+        confidences[outside] = settings.threshold * 100 + DEMOTED * confidences[outside]
+        if settings.excludes:
+            whole = ~tiles.is_cut(boxes)
+            boxes, confidences, classes, numbers = boxes[whole], confidences[whole], classes[whole], numbers[whole]
+        placed = boxes + np.tile(tiles.origins(numbers), 2)
+        return [self._feature([ring(*box)], *rest) for box, *rest in zip(placed.tolist(), confidences.tolist(), classes.tolist())]
+
+    def _feature(self, rings: list[Any], confidence: float, number: int) -> tuple[list[Any], dict[str, Any]]:
+        return rings, {"Class": self.model.class_names[number], "Confidence": confidence}
+
+    def _scales(self, text: str) -> tuple[float, ...]:
+        try:
+            scales = tuple(float(part) for part in text.replace(";", ",").split(","))
+        except ValueError:
+            scales = (0.0,)
+        if not all(LEAST_SCALE <= scale <= GREATEST_SCALE for scale in scales):
+            raise NativeError(
+                f"tta_scales must be numbers from {LEAST_SCALE} to {GREATEST_SCALE} with commas, but it is '{text}'."
+            )
+        if scales != (1.0,) and not self.network.has_any_side:
+            raise NativeError(f"tta_scales is {text}, but {self.name} has one size only. Leave it at 1.")
+        return scales
+
+
+def ring(y1: float, x1: float, y2: float, x2: float) -> list[list[float]]:
+    """A box as (x, y) pairs, in the order of Esri's wrapper."""
+    return [[x1, y1], [x2, y1], [x2, y2], [x1, y2]]
+
+
+def gathered(
+    answers: list[Found],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Boxes, scores, classes and numbers of the mini-tiles of all answers, off the device in one go."""
+    counts = [len(found.scores) for found in answers]
+    joined = torch.cat([torch.cat([found.boxes, found.scores[:, None], found.classes[:, None]], 1) for found in answers])
+    table = joined.cpu().numpy().astype(np.float64)
+    return table[:, :4], table[:, 4], table[:, 5].astype(np.int64), np.repeat(np.arange(len(answers)), counts)

@@ -1,0 +1,137 @@
+"""What Faster R-CNN and Mask R-CNN share: torchvision's models (BSD-3-Clause), on the trunks that ArcGIS gives them.
+
+Facts: ARCGIS_LEARN 4. Pixels are normalised before torchvision sees them, so its own normalisation does nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from .errors import NativeError
+from .model import Model
+from .network import Detector, Found
+from .normalization import normalization
+from .trunks import trunk
+from .weights import State, load, shape_of
+
+LEAST_SIDE, GREATEST_SIDE = 1.5, 2.0
+"""Images are enlarged to so many times the tile, not rounded."""
+ANCHOR_SIDE, ANCHOR_RATIOS = 32, (0.5, 1.0, 2.0)
+"""Of trunks without a feature pyramid."""
+_OLDER_NAMES = (
+    (re.compile(r"^rpn\.head\.conv\.(weight|bias)$"), r"rpn.head.conv.0.0.\1"),
+    (re.compile(r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$"), r"\1.0.\2"),
+    (re.compile(r"^roi_heads\.mask_head\.mask_fcn1\."), "roi_heads.mask_head.0.0."),
+    (re.compile(r"^roi_heads\.mask_head\.mask_fcn2\."), "roi_heads.mask_head.1.0."),
+    (re.compile(r"^roi_heads\.mask_head\.mask_fcn3\."), "roi_heads.mask_head.2.0."),
+    (re.compile(r"^roi_heads\.mask_head\.mask_fcn4\."), "roi_heads.mask_head.3.0."),
+)
+"""Names before torchvision 0.13, and since."""
+
+
+class RegionDetector(Detector):
+    """A network of torchvision that looks at regions; a subclass tells which, and what it sets for a run."""
+
+    ARCHITECTURE = ""
+    KEYWORDS = ""
+    """Key of the definition with settings that differ from torchvision's."""
+
+    def __init__(self, model: Model, state: State) -> None:
+        super().__init__()
+        state = {_renamed(name): tensor for name, tensor in state.items()}
+        detection = _torchvision(type(self).__name__)
+        bands = len(model.bands)
+        settings = _settings(model.keywords(self.KEYWORDS))
+        if "backbone.body.conv1.weight" in state:
+            below = _pyramid(model.backbone, bands)
+        else:
+            below = trunk(model.backbone, bands)
+            below.out_channels = shape_of(state, "rpn.head.conv.0.0.weight", model.weights)[1]
+            anchors = detection.anchor_utils.AnchorGenerator(((ANCHOR_SIDE,),), (ANCHOR_RATIOS,))
+            settings["rpn_anchor_generator"] = anchors
+        build = getattr(detection, self.ARCHITECTURE)
+        try:
+            self.network = build(
+                below, len(model.class_names) + 1, image_mean=[0.0] * bands, image_std=[1.0] * bands,
+                min_size=LEAST_SIDE * model.side, max_size=GREATEST_SIDE * model.side, **settings,
+            )  # fmt: skip
+        except (TypeError, ValueError, AssertionError) as error:
+            raise NativeError(f"{model.path}: torchvision does not take the settings of {self.KEYWORDS}: {error}.") from error
+        self.normalization = normalization(model)
+        load(self.network, state, model.weights)
+
+    @classmethod
+    def of(cls, model: Model, state: State) -> RegionDetector:
+        """Build the network that the weights are of, and load them."""
+        return cls(model, state)
+
+    def set_side(self, side: int) -> None:
+        """Enlarge chips relative to their side."""
+        self.network.transform.min_size, self.network.transform.max_size = (LEAST_SIDE * side,), GREATEST_SIDE * side
+
+    def forward(self, chips: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+        """Normalised chips to torchvision's answers: boxes x1, y1, x2, y2, labels from 1, scores, and perhaps masks."""
+        answers: list[dict[str, torch.Tensor]] = self.network(list(chips))
+        return answers
+
+    def detect(self, chips: torch.Tensor, threshold: float, max_overlap: float) -> list[Found]:
+        """Torchvision's own rules, with the values of this run."""
+        self._prepare(threshold, max_overlap)
+        return [_found(answer) for answer in self(self.normalization(chips))]
+
+    def _prepare(self, threshold: float, max_overlap: float) -> None:
+        raise NotImplementedError
+
+
+def _found(answer: Mapping[str, torch.Tensor]) -> Found:
+    boxes, masks = answer["boxes"].float(), answer.get("masks")
+    return Found(boxes[:, [1, 0, 3, 2]], answer["scores"].float(), answer["labels"] - 1, None if masks is None else masks[:, 0])
+
+
+def _torchvision(family: str) -> Any:  # noqa: ANN401 - a module
+    try:
+        import torchvision
+        from torchvision.models import detection
+    except ModuleNotFoundError as error:
+        raise NativeError(f"{family} runs by the library torchvision, 0.13 or newer, which is missing.") from error
+    except (ImportError, RuntimeError, AttributeError, OSError) as error:
+        raise NativeError(
+            f"{family} runs by the library torchvision, which cannot be used with torch {torch.__version__} here ({error}). "
+            "Install the two in versions that belong together."
+        ) from error
+    version = [int(part) for part in re.findall(r"\d+", torchvision.__version__)[:2]]
+    if version < [0, 13]:
+        raise NativeError(f"{family} runs by torchvision 0.13 or newer, but {torchvision.__version__} is installed. Update it.")
+    return detection
+
+
+def _pyramid(name: str, bands: int) -> nn.Module:
+    """Torchvision's ResNet with a feature pyramid. Its norms are plain: frozen ones give the same, and take longer."""
+    from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+
+    try:
+        below = resnet_fpn_backbone(backbone_name=name, weights=None, norm_layer=nn.BatchNorm2d, trainable_layers=5)
+    except (KeyError, ValueError) as error:
+        raise NativeError(f"The trunk {name} has no feature pyramid that is known here; those of ResNets are.") from error
+    below.body["conv1"] = nn.Conv2d(bands, 64, 7, 2, 3, bias=False)
+    return below
+
+
+def _settings(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Those for torchvision's model; others are about training."""
+    return {
+        name: value
+        for name, value in keywords.items()
+        if name.startswith(("rpn_", "box_")) and isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+
+
+def _renamed(name: str) -> str:
+    for older, newer in _OLDER_NAMES:
+        name = older.sub(newer, name)
+    return name

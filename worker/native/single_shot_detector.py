@@ -1,0 +1,224 @@
+"""The single shot detector with several heads of the fast.ai course "Cutting Edge Deep Learning" (Apache-2.0).
+
+Facts: ARCGIS_LEARN 4; the paper is Liu et al. 2015, "SSD: Single Shot MultiBox Detector".
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .errors import NativeError
+from .model import Model
+from .network import Detector, Found, grouped, kept_by_overlap
+from .normalization import normalization
+from .trunks import RESNETS, trunk
+from .weights import State, load, shape_of
+
+CHANNELS = 256
+BEST = 50
+"""Candidates of a class in a chip that suppression looks at."""
+LAST_STAGE = 7
+"""Place of a ResNet's last stage, which a trunk of version 2 may lack."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """How one grid is made of the features before it: resized first if `resize` is not 0, then a convolution."""
+
+    kernel: int
+    stride: int
+    padding: int
+    resize: int = 0
+
+
+class SingleShotDetector(Detector):
+    """Class scores and boxes for the anchors of several grids."""
+
+    has_any_side = False
+
+    def __init__(self, model: Model, state: State) -> None:
+        super().__init__()
+        self._grids = grids_of(model)
+        zooms = model.numbers("Zooms", model.values.get("Zooms"))
+        ratios = model.values.get("Ratios")
+        self._shapes = [
+            (zoom * height, zoom * width)
+            for zoom in zooms
+            for height, width in (model.numbers("Ratios", each, 2) for each in (ratios if isinstance(ratios, list) else [None]))
+        ]
+        self.normalization = normalization(model)
+        below, side = _trunk_of(model, state)
+        steps = steps_of(self._grids, side, version_of(model))
+        channels = shape_of(state, "1.sconvs.0.conv.weight", model.weights)[1]
+        blocks = [_Block(channels, Step(3, 1, 1)), *(_Block(CHANNELS, step) for step in steps)]
+        head = nn.Module()
+        head.sconvs = nn.ModuleList(blocks)
+        head.oconvs = nn.ModuleList(_Outputs(len(model.class_names) + 1, len(self._shapes)) for _ in self._grids)
+        self.network = nn.Sequential(below, head)
+
+    @classmethod
+    def of(cls, model: Model, state: State) -> SingleShotDetector:
+        """Build the network that the weights are of, and load them."""
+        detector = cls(model, state)
+        load(detector.network, state, model.weights)
+        return detector
+
+    def forward(self, chips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Normalised chips to class logits (n, anchors, classes + 1) and offsets (n, anchors, 4); grid, row, column, anchor."""
+        below, head = self.network
+        features = head.sconvs[0](functional.relu(below(chips)))
+        answers = []
+        for block, outputs in zip(head.sconvs[1:], head.oconvs):
+            features = block(features)
+            answers.append(outputs(features))
+        return torch.cat([logits for logits, _ in answers], 1), torch.cat([offsets for _, offsets in answers], 1)
+
+    def detect(self, chips: torch.Tensor, threshold: float, max_overlap: float) -> list[Found]:
+        """Suppression class by class among the best."""
+        logits, offsets = self(self.normalization(chips))
+        boxes = self._decoded(offsets.float()) * chips.shape[-1]
+        scores = logits.float().sigmoid()[..., 1:].transpose(1, 2)  # chip, class, anchor; 0 is the background
+        count, classes, anchors = scores.shape
+        each = boxes[:, None].expand(count, classes, anchors, 4).reshape(-1, anchors, 4)
+        flat = scores.reshape(-1, anchors)
+        (chosen, scores, _), is_there = grouped(each, flat, flat > threshold, BEST)
+        kept = kept_by_overlap(chosen, is_there, max_overlap) & (chosen[..., 2] > 0)
+        return by_chip(chosen, scores, kept, count)
+
+    def anchors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(anchors, 4) of y, x of the middle, height and width, and the cell's side (anchors, 1); 1 is the chip's side."""
+        parts, cells = [], []
+        for grid in self._grids:
+            middle = (torch.arange(grid) + 0.5) / grid
+            middles = torch.stack(torch.meshgrid(middle, middle, indexing="ij"), -1)
+            shape = (grid, grid, len(self._shapes), 2)
+            sizes = torch.tensor(self._shapes) / grid
+            parts.append(torch.cat([middles[:, :, None].expand(shape), sizes.expand(shape)], -1).reshape(-1, 4))
+            cells.append(torch.full((len(parts[-1]), 1), 1 / grid))
+        return torch.cat(parts), torch.cat(cells)
+
+    def _decoded(self, offsets: torch.Tensor) -> torch.Tensor:
+        anchors, cells = (each.to(offsets.device) for each in self.anchors())
+        moved = offsets.tanh() / 2
+        middles = anchors[:, :2] + moved[..., :2] * cells
+        halves = anchors[:, 2:] * (1 + moved[..., 2:]) / 2
+        return torch.cat([middles - halves, middles + halves], -1)
+
+
+class _Block(nn.Module):
+    """Perhaps a change of size; convolution, ReLU, norm."""
+
+    def __init__(self, channels: int, step: Step) -> None:
+        super().__init__()
+        self._resize = step.resize
+        self.conv, self.bn = nn.Conv2d(channels, CHANNELS, step.kernel, step.stride, step.padding), nn.BatchNorm2d(CHANNELS)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """The features of the next grid."""
+        if self._resize:
+            features = functional.interpolate(features, size=(self._resize, self._resize), mode="nearest")
+        return self.bn(functional.relu(self.conv(features)))
+
+
+class _Outputs(nn.Module):
+    """Class logits and offsets of one grid."""
+
+    def __init__(self, classes: int, anchors: int) -> None:
+        super().__init__()
+        self.oconv1, self.oconv2 = nn.Conv2d(CHANNELS, classes * anchors, 3, 1, 1), nn.Conv2d(CHANNELS, 4 * anchors, 3, 1, 1)
+        self._classes = classes
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, anchors, classes) and (n, anchors, 4): row, column, anchor."""
+        count = features.shape[0]
+        logits, offsets = (answer.permute(0, 2, 3, 1) for answer in (self.oconv1(features), self.oconv2(features)))
+        return logits.reshape(count, -1, self._classes), offsets.reshape(count, -1, 4)
+
+
+def by_chip(boxes: torch.Tensor, scores: torch.Tensor, kept: torch.Tensor, chips: int) -> list[Found]:
+    """Take groups (chip by chip, class by class) apart."""
+    classes = boxes.shape[0] // chips
+    found = []
+    for chip in range(chips):
+        own = slice(chip * classes, (chip + 1) * classes)
+        numbers = torch.arange(classes, device=boxes.device)[:, None].expand_as(kept[own])
+        found.append(Found(boxes[own][kept[own]], scores[own][kept[own]], numbers[kept[own]]))
+    return found
+
+
+def grids_of(model: Model) -> list[int]:
+    """Cells along a side of each grid."""
+    grids = [int(each) for each in model.numbers("Grids", model.values.get("Grids"))]
+    if not all(0 < each <= model.side for each in grids):
+        raise model.error("Grids", "numbers of cells along a side")
+    return grids
+
+
+def version_of(model: Model) -> int:
+    """1 or 2; older packages tell none and are of the first."""
+    version = model.values.get("SSDVersion", 1)
+    if version not in (1, 2):
+        raise model.error("SSDVersion", "1 or 2")
+    return int(version)
+
+
+def steps_of(grids: list[int], side: int, version: int) -> list[Step]:
+    """How each grid comes out of the features before it; the file tells kernels only, so it is derived (ARCGIS_LEARN 4).
+
+    Args:
+        grids: Cells along a side.
+        side: Of the trunk's features.
+        version: SSDVersion.
+
+    Raises:
+        NativeError: No convolution of the first version gives a grid.
+    """
+    steps, before = [], side
+    for place, grid in enumerate(grids):
+        if grid == 1:
+            steps.append(Step(before, 1, 0))
+        elif version == 1:
+            steps.append(_exact(before, grid))
+        else:
+            grows = grid > before or (grid == before and place > 0)
+            steps.append(Step(3, 1, 1, grid) if grows else _floored(before, grid))
+        before = grid
+    return steps
+
+
+def _exact(before: int, grid: int) -> Step:
+    fits = (
+        Step(kernel, stride, padding)
+        for kernel in (3, 2, 5, 4) for padding in range(4) for stride in (1, 2, 3)
+        if (grid - 1) * stride == before - kernel + 2 * padding
+    )  # fmt: skip
+    found = next(fits, None)
+    if found is None:
+        raise NativeError(
+            f"Grids of the model definition ask for {grid} cells out of {before}, which no convolution of SSD version 1 gives. "
+            "Ask who made the package whether ImageHeight and Grids are right."
+        )
+    return found
+
+
+def _floored(before: int, grid: int) -> Step:
+    fits: Iterator[Step] = (
+        Step(3, stride, padding) for padding in (0, 1) for stride in (1, 2) if (before - 3 + 2 * padding) // stride + 1 == grid
+    )
+    return next(fits, Step(3, 1, 1, grid))
+
+
+def _trunk_of(model: Model, state: State) -> tuple[nn.Sequential, int]:
+    """The trunk without the stages that the weights have not, and the side of its features."""
+    below = trunk(model.backbone, len(model.bands))
+    if model.backbone in RESNETS and not any(name.startswith(f"0.{LAST_STAGE}.") for name in state):
+        below = below[:LAST_STAGE]
+    with torch.no_grad():
+        features = copy.deepcopy(below).to("meta")(torch.zeros(1, len(model.bands), model.side, model.side, device="meta"))
+    return below, int(features.shape[-1])

@@ -1,0 +1,117 @@
+"""Opens weights without running anything that a file may hold, and puts them into a network, all or none.
+
+The file is a state dict of torch, or fastai 1's {'model': …, 'opt': …} (ARCGIS_LEARN 2).
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from .errors import NativeError
+
+State = dict[str, torch.Tensor]
+PREFIX = "module."
+"""Before every name, where several GPUs trained."""
+MOST_VALUES = 4_000_000_000
+"""Of all tensors together: a network larger than this is none of those that are known here."""
+SHOWN = 5
+
+
+def read_weights(path: str) -> State:
+    """The tensors of a file by their names, on the CPU.
+
+    Raises:
+        NativeError: It holds anything but tensors and plain values, is damaged, or is no state dict.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError, AttributeError, TypeError, IndexError,
+            AssertionError, OverflowError, RecursionError, ImportError) as error:  # fmt: skip
+        raise NativeError(
+            f"The weights {path} cannot be read as plain tensors ({_first_line(error)}). A file that holds more than tensors "
+            "could run code, so it is not opened; a damaged one has to be fetched again."
+        ) from error
+    return _tensors(content, path)
+
+
+def load(network: nn.Module, state: State, path: str) -> None:
+    """Put all weights into a network, name by name.
+
+    Raises:
+        NativeError: Names are missing or left over, or shapes differ.
+    """
+    wanted = network.state_dict()
+    missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
+    surplus = [name for name in state if name not in wanted and not name.endswith("num_batches_tracked")]
+    shapes = [f"{name} {_shape(state[name])} instead of {_shape(wanted[name])}"
+              for name in wanted if name in state and state[name].shape != wanted[name].shape]  # fmt: skip
+    if missing or surplus or shapes:
+        raise NativeError(_mismatch(path, missing, surplus, shapes))
+    counters = {
+        name: wanted[name] for name in wanted if name not in state
+    }  # they count what training saw, and nothing reads them
+    kept = {name: tensor for name, tensor in state.items() if name in wanted}
+    network.load_state_dict({**kept, **counters}, strict=True)
+
+
+def shape_of(state: Mapping[str, Any], name: str, path: str) -> tuple[int, ...]:
+    """The shape of a tensor that tells how a network is built.
+
+    Raises:
+        NativeError: There is none of that name.
+    """
+    if name not in state:
+        raise NativeError(_mismatch(path, [name], [], []))
+    return tuple(state[name].shape)
+
+
+def _tensors(content: object, path: str) -> State:
+    inner = content.get("model", content) if isinstance(content, Mapping) else content
+    if not isinstance(inner, Mapping) or not inner or not all(_is_weight(*entry) for entry in inner.items()):
+        raise NativeError(f"The weights {path} are no state dict: names with tensors. Ask who made the package for its weights.")
+    names = list(inner)
+    cut = len(PREFIX) if all(name.startswith(PREFIX) for name in names) else 0
+    state = {name[cut:]: inner[name] for name in names}
+    values = sum(_elements(state))
+    if values > MOST_VALUES:
+        raise NativeError(f"The weights {path} have {values:,} numbers, more than any network that is known here.")
+    return state
+
+
+def _is_weight(name: object, tensor: object) -> bool:
+    return (
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided and not tensor.is_complex()
+    )
+
+
+def _elements(state: State) -> Iterator[int]:
+    for tensor in state.values():
+        yield math.prod(tensor.shape)
+
+
+def _mismatch(path: str, missing: list[str], surplus: list[str], shapes: list[str]) -> str:
+    parts = [
+        f"{len(names)} {label}: {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}"
+        for label, names in (("missing", missing), ("not part of it", surplus), ("of another shape", shapes))
+        if names
+    ]
+    return (
+        f"The weights {path} do not fit the network that the model definition names ({'; '.join(parts)}). Nothing is guessed. "
+        "If ArcGIS runs this package, please report it; where the inference Python has Esri's library arcgis, "
+        "ARCGIS_TRAINED=PACKAGE runs it by that."
+    )
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "()"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
