@@ -57,11 +57,18 @@ class NativeFunction(Generic[Network]):
         """What getConfiguration answers, whatever the network."""
         self._precision = PRECISIONS[scalars.get("precision", "float32")]
         if scalars.get("compile", FALSE) == TRUE:
-            self.network.compile(dynamic=False)
+            self._compile()
         told: dict[str, Any] = {"extractBands": self.model.bands, "inputMask": True, "inheritProperties": 14, **further}
         if "DataRange" in self.model.values:
             told["dataRange"] = tuple(self.model.values["DataRange"])
         return told
+
+    def _compile(self) -> None:
+        if not hasattr(self.network, "compile"):
+            raise NativeError(
+                f"compile is True, but torch {torch.__version__} is too old for it. Leave it at False, or update torch."
+            )
+        self.network.compile(dynamic=False)
 
     def _chips(self, arrays: NDArray[Any]) -> torch.Tensor:
         """Arrays (n, bands, height, width) on the device, as float32; 8-bit values travel as they are."""

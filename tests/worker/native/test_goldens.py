@@ -89,7 +89,7 @@ def test_whole_raster(tmp_path, name):
     found = []
     for row, column, pixels, mask in blocks(trained.golden_image(), configuration):
         for feature in json.loads(made.vectorize(raster_pixels=pixels, raster_mask=mask)["output_vectors"])["features"]:
-            rings = [np.asarray(ring, float) + (column, row) for ring in feature["geometry"]["rings"]]
+            rings = [np.asarray(ring, float) + np.array([column, row]) for ring in feature["geometry"]["rings"]]
             found.append((rings, feature["attributes"]["Class"], feature["attributes"]["Confidence"]))
     wanted = [
         (

@@ -55,7 +55,7 @@ def test_suppression_is_the_greedy_one(first, second, limit, inclusive):
         assert [row.nonzero()[:, 0].tolist() for row in found] == expected
 
 
-def reference(mask):
+def reference(mask):  # noqa: C901 - as the paper tells it
     """Suzuki and Abe's own scan, pixel by pixel: (is a hole, points) in the order of their starts."""
     around = [(0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1)]  # against the clock, from the east
     labels = np.pad(mask.astype(int), 1)
