@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from qgis.core import QgsLayerMetadata, QgsUnitTypes, QgsVectorLayer
 
+from ..inference.arcgis_trained import native_network
 from ..inference.plan import InferencePlan
 from ..inference.secrets import Secrets, without_credentials
 from ..inference.translation import tr
@@ -31,6 +32,7 @@ class Provenance:
         arguments: Values of all arguments, as text.
         raster: Where the pixels came from.
         cell_size: Side of the pixels that the model saw, with its unit.
+        native: The network of the plugin that ran it; empty where the package's own function did.
         device: Where the network ran.
         moment: When, in UTC.
     """
@@ -41,6 +43,7 @@ class Provenance:
     arguments: dict[str, str]
     raster: str
     cell_size: str
+    native: str
     device: str
     moment: datetime
 
@@ -51,6 +54,7 @@ class Provenance:
             tr("Model: {name} ({source}), sha256 {hash}", name=self.package, source=self.source, hash=self.sha256),
             tr("Arguments: {values}", values=written or tr("none")),
             tr("Raster: {raster}, cell size {size}", raster=without_credentials(self.raster), size=self.cell_size),
+            *([tr("Trained in ArcGIS, run natively by {network}", network=self.native)] if self.native else []),
             tr("Device: {device}", device=self.device),
             tr("Made on {date} by Deep Learning Packages {version}", date=self.moment.strftime("%Y-%m-%d %H:%M UTC"),
                version=plugin_version()),
@@ -69,6 +73,7 @@ def provenance_of(plan: InferencePlan, result: Result, raster: str) -> Provenanc
         arguments=Secrets(result.values, plan.secrets).shown(result.values),
         raster=raster,
         cell_size=" × ".join(dict.fromkeys(sides)) + f" {unit}",
+        native=native_network(plan.package),
         device=result.device.name,
         moment=datetime.now(timezone.utc),
     )

@@ -6,25 +6,29 @@ from collections.abc import Callable
 
 import torch
 
-STEP = 512
-"""Boxes that are compared with each other at once: memory grows with its square."""
+STEP = 128
+"""Boxes that are compared with each other at once: time and memory grow with it where few are kept."""
+SMALLEST = torch.finfo(torch.float32).tiny
+"""An area that changes no ratio, and that can be divided by."""
 
 
 def overlap(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Intersection over union of all pairs: (…, n, 4) and (…, m, 4) give (…, n, m); 0 where both have no area."""
-    low = torch.maximum(first[..., :, None, :2], second[..., None, :, :2])
-    high = torch.minimum(first[..., :, None, 2:], second[..., None, :, 2:])
-    common = (high - low).clamp_(min=0).prod(-1)
     areas = [(each[..., 2:] - each[..., :2]).prod(-1) for each in (first, second)]
-    union = areas[0][..., :, None] + areas[1][..., None, :] - common
-    return torch.where(union > 0, common / union, torch.zeros_like(union))
+    one, two = first[..., :, None, :].unbind(-1), second[..., None, :, :].unbind(-1)
+    height = torch.minimum(one[2], two[2]).sub_(torch.maximum(one[0], two[0])).clamp_(min=0)
+    width = torch.minimum(one[3], two[3]).sub_(torch.maximum(one[1], two[1])).clamp_(min=0)
+    common = height.mul_(width)
+    union = (areas[0][..., :, None] + areas[1][..., None, :]).sub_(common).clamp_(min=SMALLEST)
+    return common.div_(union)
 
 
 def suppressed(boxes: torch.Tensor, is_there: torch.Tensor, is_duplicate: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
     """Which boxes remain when those that overlap a better one are left out, for many groups at once.
 
-    The greedy rule has one fixed point: a box is kept when no kept better one makes it a duplicate. It is
-    found for STEP boxes at a time, in a few rounds over whole matrices, instead of box by box.
+    STEP boxes at a time: what better ones cover that were kept before is left out; among the rest, the greedy rule has
+    one fixed point - a box is kept when no kept better one makes it a duplicate - which is found in a few rounds over
+    a whole matrix, instead of box by box.
 
     Args:
         boxes: (groups, n, 4), the best ones of each group first.
@@ -35,18 +39,29 @@ def suppressed(boxes: torch.Tensor, is_there: torch.Tensor, is_duplicate: Callab
         (groups, n), True for those that remain.
     """
     kept = is_there.clone()
+    better, is_better = boxes[:, :0], kept[:, :0]
     for start in range(0, boxes.shape[1], STEP):
-        end = min(start + STEP, boxes.shape[1])
-        own = boxes[:, start:end]
-        for before in range(0, start, STEP):
-            better = boxes[:, before : before + STEP]
-            covers = is_duplicate(overlap(better, own)) & kept[:, before : before + STEP, None]
-            kept[:, start:end] &= ~covers.any(1)
-        candidates = kept[:, start:end].clone()
-        covers = is_duplicate(overlap(own, own)).triu(1)
-        while True:
-            left = candidates & ~(covers & kept[:, start:end, None]).any(1)
-            if torch.equal(left, kept[:, start:end]):
-                break
-            kept[:, start:end] = left
+        own, alive = boxes[:, start : start + STEP], kept[:, start : start + STEP]
+        if better.shape[1]:
+            alive &= ~(is_duplicate(overlap(better, own)) & is_better[..., None]).any(1)
+        alive.copy_(_fixed_point(is_duplicate(overlap(own, own)).triu_(1), alive))
+        found, is_found = _compact(own, alive)
+        better, is_better = torch.cat([better, found], 1), torch.cat([is_better, is_found], 1)
     return kept
+
+
+def _fixed_point(covers: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
+    """Of candidates (groups, n), those that no kept one covers (groups, n, n; only later ones)."""
+    kept = candidates
+    while True:
+        left = candidates & ~(covers & kept[..., None]).any(1)
+        if torch.equal(left, kept):
+            return left
+        kept = left
+
+
+def _compact(boxes: torch.Tensor, kept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The kept boxes of each group side by side, in their order, and which of them are there."""
+    most = int(kept.sum(1).max()) if kept.numel() else 0
+    order = (~kept).to(torch.uint8).sort(dim=1, stable=True).indices[:, :most]
+    return boxes.gather(1, order[..., None].expand(*order.shape, 4)), kept.gather(1, order)

@@ -29,6 +29,9 @@ class InstanceDetector(ObjectDetector):
         boxes = "Give the box of each object instead of its outline."
         merging = "How the confidences of an object's views are merged with test-time augmentation."
         return [
+            self._padding(),
+            self._batch_size(),
+            self._threshold(),
             parameter("return_bboxes", "string", FALSE, "Return boxes", boxes, (TRUE, FALSE)),
             augmentation_parameter(self.model),
             parameter("merge_policy", "string", "mean", "Merge policy", merging, tuple(POLICIES)),

@@ -48,23 +48,28 @@ class ObjectDetector(NativeFunction[Detector]):
 
     def getParameterInfo(self) -> list[Parameter]:
         """As the stock wrapper declares them, then what is our own."""
-        return [*input_parameters("raster"), *self._tile_parameters(), *self._parameters(), *own_parameters()]
+        return [*input_parameters("raster"), *self._parameters(), *own_parameters()]
 
-    def _tile_parameters(self) -> list[Parameter]:
-        network, side = self.network, self.model.tile
+    def _padding(self) -> Parameter:
+        text = "Pixels at the border of each mini-tile that it shares with others."
+        return parameter("padding", "GPLong", self.model.tile // 4, "Padding", text)
+
+    def _threshold(self) -> Parameter:
+        return parameter("threshold", "GPDouble", self.network.THRESHOLD, "Threshold", "Least confidence, 0 to 1.", (0.0, 1.0))
+
+    def _batch_size(self) -> Parameter:
         text = "Mini-tiles that run at once; rounded down to a square."
-        return [
-            parameter("padding", "GPLong", side // 4, "Padding", "Pixels at the border of each mini-tile that it shares."),
-            parameter("threshold", "GPDouble", network.THRESHOLD, "Threshold", "Least confidence, 0 to 1.", (0.0, 1.0)),
-            parameter("batch_size", "GPLong", network.BATCH, "Batch size", text),
-        ]
+        return parameter("batch_size", "GPLong", self.network.BATCH, "Batch size", text)
 
     def _parameters(self) -> list[Parameter]:
         overlap = "Boxes of a mini-tile that overlap a better one by more are left out."
         cut = "Leave out boxes that end at the edge of a mini-tile, as the next one sees them whole."
         scales = "Sizes at which each mini-tile is looked at with test-time augmentation, such as 0.75,1,1.5."
         return [
+            self._padding(),
+            self._threshold(),
             parameter("nms_overlap", "GPDouble", 0.1, "NMS overlap", overlap, (0.0, 1.0)),
+            self._batch_size(),
             parameter("exclude_pad_detections", "string", TRUE, "Exclude cut detections", cut, (TRUE, FALSE)),
             augmentation_parameter(self.model),
             parameter("tta_scales", "string", str(self.model.values.get("tta_scales", "1")), "Scales", scales),

@@ -235,8 +235,8 @@ def test_instances(tmp_path):
     declared, found = instances(tmp_path, batch_size="1")
     stock = [
         "padding",
-        "threshold",
         "batch_size",
+        "threshold",
         "return_bboxes",
         "test_time_augmentation",
         "merge_policy",
@@ -245,7 +245,7 @@ def test_instances(tmp_path):
         "compile",
     ]
     assert list(declared) == stock
-    assert [declared[name] for name in stock[:7]] == ["16", "0.9", "4", "False", "False", "mean", "64"]
+    assert [declared[name] for name in stock[:7]] == ["16", "4", "0.9", "False", "False", "mean", "64"]
     assert [len(each["geometry"]["rings"]) for each in found] == [1, 2]
     outer = np.array(found[1]["geometry"]["rings"][0])
     assert (outer.min(0).tolist(), outer.max(0).tolist()) == ([4, 4], [27, 23])
