@@ -68,8 +68,9 @@ class DetectObjects(PackageAlgorithm):
         return tr(
             "Runs a trained model from an ArcGIS deep learning package (.dlpk, .emd or an unpacked folder) over a raster and "
             "makes a point, box or polygon of every object it finds, with its class and confidence.\n\n"
-            "The package's own Python raster function does the work, in a process of its own; QGIS stays usable, and "
-            "cancelling takes a second. The raster is read block by block, so its size does not matter.\n\n"
+            "The package's own Python raster function does the work, or a network of the plugin where ArcGIS trained the "
+            "package; in a process of its own, so QGIS stays usable, and cancelling takes a second. The raster is read "
+            "block by block, so its size does not matter.\n\n"
             "Each model has arguments of its own. They are written as name value;name value, for example threshold 0.5;"
             "padding 64, or as JSON; dlpk:inspectpackage lists those of a package. "
             "Blocks overlap by their padding, so an object at a seam may be found twice: Non Maximum Suppression "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import subprocess
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ torch = pytest.importorskip("torch")
 
 
 @trained.needs_goldens
-@pytest.mark.parametrize("name", [golden("ssd_resnet34_v1"), golden("maskrcnn_resnet50")])
+@pytest.mark.parametrize("name", [golden(name) for name in THRESHOLDS if name != "yolov3_darknet"])
 def test_golden_features(detect, tmp_path, name):
     """Class, confidence and outline of each feature whose middle lies on the raster."""
     raster = write_raster(tmp_path / "r.tif", trained.golden_image())
@@ -49,6 +51,29 @@ def test_golden_features(detect, tmp_path, name):
         nearest = int(np.abs(numbers - row).max(1).argmin())
         if label != wanted[nearest][0] or np.abs(numbers[nearest] - row).max() > 2e-3:
             assert name.startswith("maskrcnn"), row  # parts of outlines that cross themselves
+
+
+@trained.needs_goldens
+def test_golden_labels(environment, tmp_path):
+    """The two chips of the golden classifier, as points in the middle of them."""
+    raster = write_raster(tmp_path / "r.tif", trained.golden_image())
+    places = [[500000 + x / 2, 4000000 - y / 2] for x, y in ((64, 64), (124, 114))]
+    features = [{"type": "Feature", "properties": {}, "geometry": {"type": "Point", "coordinates": place}} for place in places]
+    reference = {"type": "name", "properties": {"name": "EPSG:32633"}}
+    (tmp_path / "p.geojson").write_text(json.dumps({"type": "FeatureCollection", "crs": reference, "features": features}))
+    options = [
+        f"--INPUT={raster}",
+        f"--FEATURES={tmp_path / 'p.geojson'}",
+        f"--MODEL={trained.golden_package(tmp_path / 'p', 'fc_resnet34')}",
+    ]
+    command = ["qgis_process", "run", "dlpk:classifyobjects", *options, f"--OUTPUT={tmp_path / 'o.gpkg'}"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert "run natively by FeatureClassifier" in done.stdout, done.stdout + done.stderr
+    source = ogr.Open(str(tmp_path / "o.gpkg"))
+    rows = [(feature["ClassLabel"], float(feature["Confidence"])) for feature in source.GetLayer(0)]
+    wanted = [each["attributes"] for each in golden_json("e2e", "fc_resnet34")]
+    assert [label for label, _ in rows] == [each["Label"] for each in wanted]
+    assert [score for _, score in rows] == pytest.approx([float(each["Confidence"]) for each in wanted], abs=2e-3)
 
 
 class Executes:

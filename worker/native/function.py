@@ -79,8 +79,9 @@ class NativeFunction(Generic[Network]):
     @contextlib.contextmanager
     def _computing(self) -> Iterator[None]:
         """Without what only training needs, in the precision that was chosen."""
-        reduced = self._precision != torch.float32
-        with torch.inference_mode(), torch.autocast(self._device.type, self._precision, enabled=reduced):
+        is_reduced = self._precision != torch.float32
+        precision = torch.autocast(self._device.type, self._precision) if is_reduced else contextlib.nullcontext()
+        with torch.inference_mode(), precision:
             yield
 
 

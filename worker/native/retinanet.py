@@ -15,7 +15,7 @@ from .errors import NativeError
 from .model import Model
 from .network import Detector, Found, grouped, kept_by_overlap
 from .normalization import normalization
-from .trunks import RESNETS, resnet, stages_of
+from .resnets import RESNETS, resnet, stages_of
 from .weights import State, load, shape_of
 
 CHANNELS = 256

@@ -11,9 +11,8 @@ from torch.nn import functional
 
 from .boxes import suppressed
 from .model import Model
-from .network import Detector, Found, grouped
+from .network import Detector, Found, by_chip, grouped
 from .normalization import normalization
-from .single_shot_detector import by_chip
 from .weights import State, load
 
 STRIDE = 32

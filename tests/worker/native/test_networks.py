@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 from deep_learning_packages.worker.native import retinanet, single_shot_detector, trunks  # noqa: E402
 from deep_learning_packages.worker.native.errors import NativeError  # noqa: E402
 from deep_learning_packages.worker.native.model import Model  # noqa: E402
-from deep_learning_packages.worker.native.single_shot_detector import Step, steps_of  # noqa: E402
+from deep_learning_packages.worker.native.single_shot_grids import Step, steps_of  # noqa: E402
 
 TRUNKS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "vgg11", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19",
           "densenet121", "densenet161", "densenet169", "densenet201", "mobilenet_v2"]  # fmt: skip

@@ -43,10 +43,10 @@ def detected(package: Path, raster: Path, arguments: str = "", way: str = NATIVE
     return found, told
 
 
-def middle_of(geometry):
-    """Middle of a polygon in pixels: rasters of tests begin at 500000, 4000000 with cells of half a metre."""
+def box_of(geometry):
+    """Left, top, right, bottom in pixels: rasters of tests begin at 500000, 4000000 with cells of half a metre."""
     west, south, east, north = geometry.bounds
-    return ((west + east) / 2 - 500000) / 0.5, (4000000 - (south + north) / 2) / 0.5
+    return np.array([(west - 500000) / 0.5, (4000000 - north) / 0.5, (east - 500000) / 0.5, (4000000 - south) / 0.5])
 
 
 @trained.needs_goldens
@@ -58,15 +58,17 @@ def test_whole_raster(tmp_path, name):
     found, told = detected(package, raster, f"threshold {THRESHOLDS[name]};batch_size 4", workers=2)
     wanted = [(np.asarray(each["geometry"]["rings"][0]), each["attributes"]) for each in golden_json("e2e", name)]
     inside = [(ring, facts) for ring, facts in wanted if is_on_raster(ring)]
-    ours = sorted((tuple(np.round(middle_of(geometry), 2)), label, confidence) for geometry, label, confidence in found)
-    theirs = sorted(
-        (tuple(((ring.min(0) + ring.max(0)) / 2).round(2)), facts["Class"], facts["Confidence"]) for ring, facts in inside
-    )
-    assert len(theirs) > 100
-    assert len(ours) == pytest.approx(len(theirs), abs=len(theirs) // 50)  # outlines that cross themselves are repaired
-    places = np.array([place for place, _, _ in theirs])
-    near = [np.abs(places - place).max(1).min() < 0.02 for place, _, _ in ours]
-    assert np.mean(near) > 0.97
+    assert len(found) == len(inside) > 100
+    boxes = np.array([[*ring.min(0), *ring.max(0)] for ring, _ in inside])
+    left = set(range(len(inside)))
+    for geometry, label, confidence in found:
+        low, high = np.split(box_of(geometry), 2)
+        same = [at for at in left if inside[at][1]["Class"] == label and abs(inside[at][1]["Confidence"] - confidence) < 1e-3]
+        # Outlines that cross themselves are repaired: they lose their spikes, so they lie within what they were.
+        within = [at for at in same if (boxes[at, :2] < low + 0.01).all() and (boxes[at, 2:] > high - 0.01).all()]
+        nearest = min(within, key=lambda at: np.abs(boxes[at] - [*low, *high]).max())
+        assert name.startswith("maskrcnn") or np.abs(boxes[nearest] - [*low, *high]).max() < 0.01
+        left.remove(nearest)
     assert any(f"run natively by {FAMILIES[name]}: no code of the package runs" in line for line in told.infos)
 
 
