@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import atexit
+import functools
 import importlib.util
 import json
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -81,20 +85,28 @@ def golden_json(kind: str, name: str) -> Any:
     return json.loads((GOLDEN / f"{kind}_{name}.json").read_text())
 
 
-def golden_state(name: str, keys: str = "") -> dict[str, Any]:
-    """The weights of a golden; or made alike for the names and shapes of another variant."""
+def golden_state(name: str) -> dict[str, Any]:
+    """The weights of a golden."""
     gains = json.loads((GOLDEN / f"gains_{name.split('_')[0]}.json").read_text())
     filler, salt, state = fill(), int(numbers(name)["salt"]), {}
-    for line in (GOLDEN / "keys" / f"keys_{keys or name}.txt").read_text().splitlines():
-        key, shape, _ = line.split("\t")
+    for key, shape in key_shapes(name):
         gain = next((factor for part, factor in reversed(gains) if part in key), 1.0)
-        state[key] = torch.from_numpy(np.asarray(filler.value(key, ast.literal_eval(shape), gain, salt)))
+        state[key] = torch.from_numpy(np.asarray(filler.value(key, shape, gain, salt)))
     return state
 
 
-def golden_package(folder: Path, name: str) -> Path:
-    """An unpacked package with a golden's weights."""
-    return package(folder, golden_json("emd", name), golden_state(name))
+def key_shapes(variant: str) -> list[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of the weights of one of the library's networks."""
+    lines = (GOLDEN / "keys" / f"keys_{variant}.txt").read_text().splitlines()
+    return [(key, ast.literal_eval(shape)) for key, shape, _ in (line.split("\t") for line in lines)]
+
+
+@functools.cache
+def golden_package(name: str) -> Path:
+    """An unpacked package with a golden's weights, made once; not to be changed."""
+    folder = Path(tempfile.mkdtemp(prefix="dlpk-test-golden-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return package(folder / name, golden_json("emd", name), golden_state(name))
 
 
 def golden_image() -> Any:

@@ -22,9 +22,7 @@ torch = pytest.importorskip("torch")
 def test_golden_features(detect, tmp_path, name):
     """Class, confidence and outline of each feature whose middle lies on the raster."""
     raster = write_raster(tmp_path / "r.tif", trained.golden_image())
-    ended = detect(
-        INPUT=raster, MODEL=trained.golden_package(tmp_path / "p", name), ARGUMENTS=f"threshold {THRESHOLDS[name]};batch_size 4"
-    )
+    ended = detect(INPUT=raster, MODEL=trained.golden_package(name), ARGUMENTS=f"threshold {THRESHOLDS[name]};batch_size 4")
     assert ended.status == 0, ended.text
     assert f"run natively by {trained.FAMILIES[name]}" in ended.text
     found = []
@@ -64,7 +62,7 @@ def test_golden_labels(environment, tmp_path):
     options = [
         f"--INPUT={raster}",
         f"--FEATURES={tmp_path / 'p.geojson'}",
-        f"--MODEL={trained.golden_package(tmp_path / 'p', 'fc_resnet34')}",
+        f"--MODEL={trained.golden_package('fc_resnet34')}",
     ]
     command = ["qgis_process", "run", "dlpk:classifyobjects", *options, f"--OUTPUT={tmp_path / 'o.gpkg'}"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)

@@ -54,7 +54,7 @@ def box_of(geometry):
 def test_whole_raster(tmp_path, name):
     """The golden features whose middle lies on the raster (others belong to nobody), in any number of workers."""
     raster = write_raster(tmp_path / "r.tif", trained.golden_image())
-    package = trained.golden_package(tmp_path / "p", name)
+    package = trained.golden_package(name)
     found, told = detected(package, raster, f"threshold {THRESHOLDS[name]};batch_size 4", workers=2)
     wanted = [(np.asarray(each["geometry"]["rings"][0]), each["attributes"]) for each in golden_json("e2e", name)]
     inside = [(ring, facts) for ring, facts in wanted if is_on_raster(ring)]
