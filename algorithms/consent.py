@@ -41,9 +41,9 @@ def allowed(package: Package, hosting: Hosting, feedback: Feedback) -> Hosting:
     Raises:
         WorkerError: There is no sandbox and the user does not trust the package, or cannot be asked.
     """
-    if native_network(package):
-        return hosting
     is_trusted, sandbox = trusted.contains(package.sha256), hosting.sandbox
+    if native_network(package):
+        return replace(hosting, trusts=is_trusted)
     if sandbox.program is not None:
         return replace(hosting, sandbox=sandbox.with_network()) if is_trusted else hosting
     is_own = package.source.resolve().is_relative_to(OWN_PACKAGES)  # what comes with the plugin is part of it

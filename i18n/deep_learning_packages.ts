@@ -39,7 +39,7 @@ Each model has arguments of its own, written as name value;name value, for examp
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/detect_objects.py"/><source>Runs a trained model from an ArcGIS deep learning package (.dlpk, .emd or an unpacked folder) over a raster and makes a point, box or polygon of every object it finds, with its class and confidence.
 
-The package's own Python raster function does the work, in a process of its own; QGIS stays usable, and cancelling takes a second. The raster is read block by block, so its size does not matter.
+The package's own Python raster function does the work, or a network of the plugin where ArcGIS trained the package; in a process of its own, so QGIS stays usable, and cancelling takes a second. The raster is read block by block, so its size does not matter.
 
 Each model has arguments of its own. They are written as name value;name value, for example threshold 0.5;padding 64, or as JSON; dlpk:inspectpackage lists those of a package. Blocks overlap by their padding, so an object at a seam may be found twice: Non Maximum Suppression removes the less confident of two features that overlap by more than the maximum overlap ratio.</source>
 <translation type="unfinished"/></message>
@@ -311,6 +311,8 @@ Of points and lines, which have no area, only those at equal places are duplicat
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/provenance.py"/><source>Made on {date} by Deep Learning Packages {version}</source>
 <translation type="unfinished"/></message>
+<message><location filename="../algorithms/provenance.py"/><source>Trained in ArcGIS, run natively by {network}</source>
+<translation type="unfinished"/></message>
 <message><location filename="../algorithms/rasters/files.py"/><source>{first} and {count} others</source>
 <translation type="unfinished"/></message>
 <message><location filename="../algorithms/rasters/files.py"/><source>Rasters: {count}, searched as one mosaic</source>
@@ -436,6 +438,8 @@ Of points and lines, which have no area, only those at equal places are duplicat
 <message><location filename="../inference/agreement.py"/><source>The model finds points or lines, which have no area to overlap. Switch Non Maximum Suppression off.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/arcgis_trained.py"/><source>The model {name} was trained in ArcGIS as {family}, which cannot run natively: {why}. Where the inference Python has Esri's library arcgis with its deep learning libraries, ARCGIS_TRAINED=PACKAGE runs it by that.</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/arcgis_trained.py"/><source>The model {name} is of the type {kind}, which neither detects nor classifies objects. Choose another package.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/archive.py"/><source>{path} was refused: it has {count} members, and {most} is the limit.</source>
 <translation type="unfinished"/></message>

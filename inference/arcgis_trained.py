@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from ..worker.native.families import PREFIX
+from ..worker.native.families import FORMAT, PREFIX
 from .errors import PackageError
 from .package import Package
+from .purpose import algorithm_for
 from .translation import tr
 
 NATIVE, PACKAGE = "NATIVE", "PACKAGE"
@@ -34,13 +35,18 @@ def chosen(package: Package, way: str) -> Package:
 
 def obstacle(package: Package, way: str) -> str:
     """Why a package cannot run the way it should; empty where it can, as far as its definition tells."""
-    trained = package.trained
+    trained, definition = package.trained, package.definition
     if trained is None or way == PACKAGE or not trained.obstacle:
         return ""
+    if definition.model_type and not algorithm_for(definition.model_type):
+        return tr(
+            "The model {name} is of the type {kind}, which neither detects nor classifies objects. Choose another package.",
+            name=definition.name, kind=definition.model_type,
+        )  # fmt: skip
     return tr(
         "The model {name} was trained in ArcGIS as {family}, which cannot run natively: {why}. Where the inference Python has "
         "Esri's library arcgis with its deep learning libraries, ARCGIS_TRAINED=PACKAGE runs it by that.",
-        name=package.definition.name, family=trained.family, why=trained.obstacle,
+        name=definition.name, family=trained.family, why=trained.obstacle,
     )  # fmt: skip
 
 
@@ -51,4 +57,4 @@ def native_network(package: Package) -> str:
 
 def native_identity(sha256: str) -> str:
     """Stands for a package that runs natively, as its hash does for one that runs by itself; hexadecimal."""
-    return hashlib.sha256(f"{PREFIX}{sha256}".encode()).hexdigest()
+    return hashlib.sha256(f"{PREFIX}{FORMAT}:{sha256}".encode()).hexdigest()

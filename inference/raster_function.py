@@ -28,12 +28,14 @@ class Hosting:
         interpreter, sandbox: Which Python, and what contains it.
         processor: AUTO, CPU or GPU.
         start_seconds: How long the package may take to load before the run gives up.
+        trusts: Whether the user trusts the package.
     """
 
     interpreter: Interpreter
     sandbox: Sandbox
     processor: str = "AUTO"
     start_seconds: float = 1800.0
+    trusts: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class RasterFunction:
             "gpu": self._gpu,
             "values": dict(values),
             "limits": self.worker.limits,
+            "contained": self._hosting.sandbox.program is not None or self._hosting.trusts,
         }
         answer = self.worker.call(message, self._feedback, self._hosting.start_seconds)
         with understood():

@@ -56,7 +56,8 @@ class FunctionHost:
         """Choose the device, load the package's function, initialise it and ask for its parameters.
 
         The request names `function` (path of the .py, or the name of a built-in wrapper), `definition`
-        (absolute path of the .emd), `processor` and `gpu`, `values` (the user's own, as strings) and `limits`.
+        (absolute path of the .emd), `processor` and `gpu`, `values` (the user's own, as strings), `limits`, and whether the
+        process is `contained`: in a sandbox, or the package trusted.
         """
         began = time.perf_counter()
         self.step = "device"
@@ -66,7 +67,7 @@ class FunctionHost:
             shims.install(chosen, request.get("framework") or "")
         imported_at = time.perf_counter()
         self.step = "import"
-        self._function = create_function(request["function"], request["definition"])
+        self._function = create_function(request["function"], request["definition"], request["contained"])
         self.step = "initialize()"
         self._function.initialize(**{**request["values"], "model": request["definition"], "device": chosen.index})
         self.step = "getParameterInfo()"

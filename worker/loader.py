@@ -16,7 +16,7 @@ class LoadError(Exception):
     """The file does not hold a raster function that can be found."""
 
 
-def create_function(function: str, definition: str) -> Any:  # noqa: ANN401 - the package's own class
+def create_function(function: str, definition: str, is_contained: bool) -> Any:  # noqa: ANN401 - the package's own class
     """Create the raster function of a package.
 
     Args:
@@ -24,12 +24,13 @@ def create_function(function: str, definition: str) -> Any:  # noqa: ANN401 - th
             of networks (native) behind its prefix: then nothing of the package can be imported.
         definition: Absolute path of the .emd; its folder becomes the working folder, as functions
             resolve ModelFile against it.
+        is_contained: Whether a sandbox is around this process, or the user trusts the package.
 
     Raises:
         LoadError: No class, or several, could be the raster function.
     """
     if function.startswith(families.PREFIX):
-        return native.create(function[len(families.PREFIX) :])
+        return native.create(function[len(families.PREFIX) :], is_contained)
     definition_folder = os.path.dirname(definition)
     os.chdir(definition_folder)
     if function in wrappers.BUILT_IN:

@@ -123,4 +123,5 @@ def _is_out_of_memory(error: BaseException) -> bool:
         or type(error).__name__ == "OutOfMemoryError"
         or "out of memory" in text
         or "can't allocate memory" in text
+        or "not enough memory" in text  # torch on Windows
     )

@@ -40,7 +40,7 @@ def open_sample(tmp_path, monkeypatch):
         (path,) = (tmp_path / name).glob("*.emd")
         definition = {**json.loads(path.read_text()), **(changes or {})}
         path.write_text(json.dumps(definition))
-        function = create_function(str(path.parent / definition["InferenceFunction"]), str(path))
+        function = create_function(str(path.parent / definition["InferenceFunction"]), str(path), True)
         function.initialize(model=str(path), device=-1)
         scalars = {entry["name"]: entry["value"] for entry in function.getParameterInfo() if "value" in entry} | values
         return function, function.getConfiguration(**{key: str(value) for key, value in scalars.items()})

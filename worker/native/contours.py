@@ -33,17 +33,15 @@ def outlines(mask: NDArray[np.bool_]) -> list[list[Ring]]:
     top, left = int(rows[0]), int(columns[0])
     part = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1)
     outer, holes = _borders(part)
-    shown = [ring for ring in outer if not any(_inside(ring[0], hole) for hole in holes)] if len(outer) > 1 else outer
-    owned: dict[int, list[Points]] = {number: [] for number in range(len(shown))}
+    owned: list[list[Points]] = [[] for _ in outer]
     for hole in holes:
-        owner = _owner(hole[0] + (1, 0), shown, len(outer) > 1)
-        if owner is not None:
-            owned[owner].append(hole)
+        owned[_owner(hole[0] + np.array([1, 0]), outer)].append(hole)
+    is_shown = [len(outer) == 1 or not any(_inside(ring[0], hole) for hole in holes) for ring in outer]
     shift = (left - 1, top - 1)
     return [
-        [(ring + shift).tolist() for ring in (shown[number], *reversed(owned[number])) if _has_extent(ring)]
-        for number in reversed(range(len(shown)))
-        if _has_extent(shown[number])
+        [(ring + shift).tolist() for ring in (outer[number], *reversed(owned[number])) if _has_extent(ring)]
+        for number in reversed(range(len(outer)))
+        if is_shown[number] and _has_extent(outer[number])
     ]
 
 
@@ -100,12 +98,11 @@ def _has_extent(ring: Points) -> bool:
     return len(ring) >= LEAST_POINTS and bool((np.ptp(ring, 0) > 0).all())
 
 
-def _owner(inside: NDArray[Any], rings: list[Points], is_open: bool) -> int | None:
+def _owner(inside: NDArray[Any], rings: list[Points]) -> int:
     """The smallest ring around a pixel of a hole."""
-    if not is_open:
+    if len(rings) == 1:
         return 0
-    around = [number for number, ring in enumerate(rings) if _inside(inside, ring)]
-    return min(around, key=lambda number: _area(rings[number])) if around else None
+    return min((number for number, ring in enumerate(rings) if _inside(inside, ring)), key=lambda number: _area(rings[number]))
 
 
 def _inside(point: NDArray[Any], ring: Points) -> bool:

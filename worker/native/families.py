@@ -11,6 +11,8 @@ from typing import Any
 
 PREFIX = "native:"
 """Before the family's name, where the host asks for a function."""
+FORMAT = 1
+"""Raised when networks come to answer otherwise, or to take other arguments: what was noted before counts no longer."""
 FRAMEWORK = "arcgis.learn"
 WRAPPERS = frozenset(["arcgisobjectdetector", "arcgisinstancedetector", "arcgisobjectclassifier"])
 """Stems of the raster functions that arcgis.learn writes into packages, in lower case."""
@@ -27,6 +29,7 @@ EXTENSION = "_model_extension_inferencing"
 """ModelConfiguration of many families; ModelName tells them apart."""
 EXTENSIONS = {"fasterrcnn": "FasterRCNN"}
 """Families by ModelName, in lower case."""
+COLOURS = 3
 NEEDS_TORCHVISION = frozenset(["MaskRCNN", "FasterRCNN"])
 
 
@@ -44,7 +47,7 @@ class Trained:
 
 
 def trained(definition: Mapping[str, Any], brings_child: bool) -> Trained | None:
-    """What a definition names, or None where ArcGIS did not train it: then the package brings its own function.
+    """What a definition names, or None where ArcGIS did not train it, or a program of the package's own does more with it.
 
     Args:
         definition: The .emd.
@@ -56,7 +59,7 @@ def trained(definition: Mapping[str, Any], brings_child: bool) -> Trained | None
     stem = function.rsplit("/", 1)[-1].removesuffix(".py")
     is_stock = stem in WRAPPERS or function.startswith(TOKEN) or (not function and is_framework)
     family = _family(definition, child)
-    if family and (is_framework or (is_stock and not brings_child)):
+    if family and is_stock and (is_framework or not brings_child):
         return Trained(family, _obstacle(definition, family))
     if is_framework and is_stock:
         name = _text(definition, "ModelName") or child or "?"
@@ -80,6 +83,12 @@ def _obstacle(definition: Mapping[str, Any], family: str) -> str:
     points = parameters.get("pointrend") if isinstance(parameters, Mapping) else None
     if family == "MaskRCNN" and str(points).lower() in ("true", "1"):
         return "it has the mask head PointRend, which the plugin has not rebuilt"
+    if definition.get("Preprocessing"):
+        return f"it wants pixels as {definition['Preprocessing']} prepares them, which the plugin does not know"
+    bands = definition.get("ExtractBands")
+    is_other = isinstance(bands, list) and len(bands) != COLOURS
+    if is_other and family != "YOLOv3" and not definition.get("NormalizationStats"):
+        return f"it takes {len(bands or ())} band(s) but has no NormalizationStats; without these, only colours are known"
     return ""
 
 

@@ -11,18 +11,29 @@ from torch.nn import functional
 
 from .model import Model
 from .normalization import normalization
+from .resnets import RESNETS
 from .trunks import trunk
 from .weights import State, load, shape_of
 
+STRIDE = 32
+"""Of trunks in the end; those that are no ResNets pool away what is smaller."""
+
 
 class FeatureClassifier(nn.Module):
-    """One logit a class for each chip, of any size."""
+    """One logit a class for each chip.
+
+    Attributes:
+        BATCH: Default of the argument batch_size (CONTRACT 4.1).
+        is_multi_label: Whether a chip may have several labels.
+        least_side: Pixels that a chip must have at least.
+    """
 
     BATCH = 4
 
     def __init__(self, model: Model, state: State) -> None:
         super().__init__()
         self.is_multi_label = str(model.values.get("MetaDataMode", "")).lower() == "multilabeled_tiles"
+        self.least_side = 1 if model.backbone in RESNETS else STRIDE
         self.normalization = normalization(model)
         pooled = shape_of(state, "1.2.weight", model.weights)[0]
         hidden = shape_of(state, "1.4.weight", model.weights)[0]

@@ -28,10 +28,11 @@ Network = TypeVar("Network", bound=nn.Module)
 class NativeFunction(Generic[Network]):
     """A raster function whose network is one of ours and whose weights are the package's."""
 
-    def __init__(self, family: Any) -> None:  # noqa: ANN401 - a class that has `of`
+    def __init__(self, family: Any, is_contained: bool = True) -> None:  # noqa: ANN401 - a class that has `of`
+        """Take a family's class; `is_contained` tells whether harm could be done (see weights.read_weights)."""
         self.name = family.__name__
         self.description = f"{family.__name__}, trained in ArcGIS and run natively"
-        self._family = family
+        self._family, self._is_contained = family, is_contained
         self._precision, self._device = torch.float32, torch.device("cpu")
         self.model: Model
         self.network: Network
@@ -39,14 +40,9 @@ class NativeFunction(Generic[Network]):
     def initialize(self, **scalars: Any) -> None:  # noqa: ANN401 - the contract's signature
         """Read the model definition, build the network and load its weights; no code of the package runs."""
         self.model = Model.read(scalars["model"])
-        if self.model.values.get("Preprocessing"):
-            raise NativeError(
-                f"{self.model.path}: the model wants pixels as {self.model.values['Preprocessing']} prepares them, which the "
-                "plugin does not know. With Esri's library arcgis in the inference Python, ARCGIS_TRAINED=PACKAGE runs it."
-            )
         index = int(scalars["device"])
         self._device = torch.device("cuda", index) if index >= 0 else torch.device("cpu")
-        network = self._family.of(self.model, read_weights(self.model.weights))
+        network = self._family.of(self.model, read_weights(self.model.weights, self._is_contained))
         self.network = network.eval().requires_grad_(False).to(self._device, memory_format=torch.channels_last)
 
     def getGeometryType(self) -> int:
@@ -59,7 +55,7 @@ class NativeFunction(Generic[Network]):
         if scalars.get("compile", FALSE) == TRUE:
             self._compile()
         told: dict[str, Any] = {"extractBands": self.model.bands, "inputMask": True, "inheritProperties": 14, **further}
-        if "DataRange" in self.model.values:
+        if self.model.present("DataRange"):
             told["dataRange"] = tuple(self.model.values["DataRange"])
         return told
 
@@ -68,11 +64,14 @@ class NativeFunction(Generic[Network]):
             raise NativeError(
                 f"compile is True, but torch {torch.__version__} is too old for it. Leave it at False, or update torch."
             )
-        self.network.compile(dynamic=False)
+        self.network.compile()
 
     def _chips(self, arrays: NDArray[Any]) -> torch.Tensor:
         """Arrays (n, bands, height, width) on the device, as float32; 8-bit values travel as they are."""
-        plain = arrays if arrays.dtype == np.uint8 else arrays.astype(np.float32)
+        plain = arrays
+        if arrays.dtype != np.uint8:
+            plain = arrays.astype(np.float32)
+            plain[~np.isfinite(plain)] = 0  # as what the mask excludes: one such value would spoil its whole chip
         chips = torch.from_numpy(plain).to(self._device, non_blocking=True)
         return chips.to(torch.float32).contiguous(memory_format=torch.channels_last)
 

@@ -43,6 +43,10 @@ class InstanceDetector(ObjectDetector):
         self.returns_boxes, self.policy = scalars["return_bboxes"] == TRUE, scalars["merge_policy"]
         return super().getConfiguration(**scalars)
 
+    def _augmented(self, chips: torch.Tensor) -> list[Found]:
+        """Chip by chip: the masks of all views of all of them would not fit into memory."""
+        return [merged for chip in chips.split(1) for merged in super(InstanceDetector, self)._augmented(chip)]
+
     def _merged(self, seen: list[Found]) -> Found:
         return merged_masks(seen, self.policy)
 

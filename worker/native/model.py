@@ -32,9 +32,14 @@ class Model:
 
     @classmethod
     def read(cls, path: str) -> Model:
-        """Read a definition, which the engine has checked to be a JSON object."""
-        with open(path, encoding="utf-8-sig") as file:
-            return cls(os.path.abspath(path), json.load(file))
+        """Read a definition, which the engine has checked to be a JSON object, in the encodings that it takes."""
+        with open(path, "rb") as file:
+            raw = file.read()
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = raw.decode("cp1252", errors="replace")
+        return cls(os.path.abspath(path), json.loads(text))
 
     @cached_property
     def tile(self) -> int:
@@ -79,7 +84,7 @@ class Model:
         classes = self.values.get("Classes")
         if not isinstance(classes, list) or not classes or not all(isinstance(each, Mapping) for each in classes):
             raise self.error("Classes", "a list of classes")
-        return [str(each.get("Name", each.get("ClassName", place))) for place, each in enumerate(classes, 1)]
+        return [_class_name(each, place) for place, each in enumerate(classes, 1)]
 
     @property
     def is_map_space(self) -> bool:
@@ -98,8 +103,8 @@ class Model:
     def weights(self) -> str:
         """Absolute path of the weights."""
         name = self.values.get("ModelFile")
-        if not isinstance(name, str) or not name.strip():
-            raise self.error("ModelFile", "the name of the file with the weights")
+        if not isinstance(name, str) or not name.strip() or "://" in name:
+            raise self.error("ModelFile", "the name of the file with the weights, which is part of the package")
         path = os.path.normpath(os.path.join(os.path.dirname(self.path), name.strip().replace("\\", "/")))
         if not os.path.isfile(path):
             raise NativeError(f"{self.path}: ModelFile names '{name}', which is not there. Ask for a complete package.")
@@ -123,8 +128,18 @@ class Model:
         value = self.values.get(name)
         return dict(value) if isinstance(value, Mapping) else {}
 
+    def present(self, key: str) -> bool:
+        """Whether the definition tells a value."""
+        return self.values.get(key) is not None
+
     def error(self, key: str, expected: str) -> NativeError:
         """The error about a value of the definition."""
         value = self.parameter(key) if key not in self.values else self.values[key]
         shown = json.dumps(value)[:200] if value is not None else "missing"
         return NativeError(f"{self.path}: {key} must be {expected}, but it is {shown}. The package cannot run; ask who made it.")
+
+
+def _class_name(entry: Mapping[str, Any], place: int) -> str:
+    """As the engine names it: by its name, else by its value."""
+    keys = ("Name", "ClassName", "Value", "ClassValue")
+    return str(next((entry[key] for key in keys if entry.get(key) is not None), place))

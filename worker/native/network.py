@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from .boxes import suppressed
-
-Tensors = tuple[torch.Tensor, ...]
+from .model import Model
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,23 @@ class Found:
 
 
 class Detector(nn.Module):
-    """A network that detects objects.
+    """A network that detects objects in squares.
 
     Attributes:
         THRESHOLD, BATCH: Defaults of the arguments threshold and batch_size (CONTRACT 4.1).
         BY_CLASS: Whether its suppression looks at each class alone.
-        has_any_side: Whether it takes chips of another side than the definition's (a multiple of 32).
+        SIDE_STEP: Chips may have any side that is a multiple of it; 0 where it must be the definition's.
     """
 
     THRESHOLD = 0.5
     BATCH = 64
     BY_CLASS = True
-    has_any_side = True
+    SIDE_STEP = 1
 
-    def set_side(self, side: int) -> None:
-        """Expect chips of another side than the definition's; most networks do not care."""
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        if self.SIDE_STEP and model.side % self.SIDE_STEP:
+            raise model.error("resize_to" if model.resized else "ImageHeight", f"a multiple of {self.SIDE_STEP} here")
 
     def detect(self, chips: torch.Tensor, threshold: float, max_overlap: float) -> list[Found]:
         """Look for objects.
@@ -57,36 +59,52 @@ class Detector(nn.Module):
         raise NotImplementedError
 
 
-def grouped(boxes: torch.Tensor, scores: torch.Tensor, passes: torch.Tensor, most: int) -> tuple[Tensors, torch.Tensor]:
-    """The best boxes of each group, best first.
+@dataclass(frozen=True)
+class Candidates:
+    """Boxes that pass the threshold, in groups that are suppressed apart: the classes of each chip, or the chip itself.
 
-    Args:
-        boxes: (groups, n, 4) or, shared by all groups of a chip, anything that expands to it.
-        scores: (groups, n).
-        passes: (groups, n), which count.
-        most: How many a group at most.
-
-    Returns:
-        Boxes (groups, k, 4), scores (groups, k), places among the n (groups, k); and which of them are there.
+    Attributes:
+        boxes: (groups, k, 4), the best ones of each group first.
+        scores: (groups, k).
+        classes: (groups, k).
+        is_there: (groups, k), False for what only fills a row.
+        chips: How many; groups lie chip by chip.
     """
-    k = min(most, int(passes.sum(1).max())) if passes.numel() else 0
-    ranked = torch.where(passes, scores, torch.full_like(scores, -1.0))
-    order = ranked.sort(dim=1, descending=True, stable=True).indices[:, :k]
-    chosen = boxes.gather(1, order[..., None].expand(*order.shape, 4))
-    return (chosen, scores.gather(1, order), order), passes.gather(1, order)
 
+    boxes: torch.Tensor
+    scores: torch.Tensor
+    classes: torch.Tensor
+    is_there: torch.Tensor
+    chips: int
 
-def kept_by_overlap(boxes: torch.Tensor, is_there: torch.Tensor, max_overlap: float) -> torch.Tensor:
-    """Greedy suppression that keeps what overlaps by `max_overlap` or less."""
-    return suppressed(boxes, is_there, lambda ratios: ratios > max_overlap)
+    @classmethod
+    def of(cls, boxes: torch.Tensor, scores: torch.Tensor, passes: torch.Tensor, most: int, classes: torch.Tensor) -> Candidates:
+        """The best ones of each group.
 
+        Args:
+            boxes: (chips, n, 4).
+            scores: (chips, groups, n).
+            passes: (chips, groups, n), which count.
+            most: How many a group at most.
+            classes: Anything that expands to (chips, groups, n).
+        """
+        k = min(most, int(passes.sum(2).max())) if passes.numel() else 0
+        ranked = torch.where(passes, scores, torch.full_like(scores, -1.0))
+        order = ranked.sort(dim=2, descending=True, stable=True).indices[..., :k]
+        chips, groups, places = scores.shape
+        shared = boxes[:, None].expand(chips, groups, places, 4)
+        chosen = shared.gather(2, order[..., None].expand(*order.shape, 4))
+        facts = (scores.gather(2, order), classes.expand_as(scores).gather(2, order), passes.gather(2, order))
+        return cls(chosen.flatten(0, 1), *(each.flatten(0, 1) for each in facts), chips)
 
-def by_chip(boxes: torch.Tensor, scores: torch.Tensor, kept: torch.Tensor, chips: int) -> list[Found]:
-    """Take groups (chip by chip, class by class) apart."""
-    classes = boxes.shape[0] // chips
-    found = []
-    for chip in range(chips):
-        own = slice(chip * classes, (chip + 1) * classes)
-        numbers = torch.arange(classes, device=boxes.device)[:, None].expand_as(kept[own])
-        found.append(Found(boxes[own][kept[own]], scores[own][kept[own]], numbers[kept[own]]))
-    return found
+    def suppressed(self, is_duplicate: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """Which remain (groups, k) when duplicates of better ones are left out."""
+        return suppressed(self.boxes, self.is_there, is_duplicate)
+
+    def found(self, kept: torch.Tensor) -> list[Found]:
+        """Those that are kept (groups, k), chip by chip."""
+        groups, places = kept.nonzero(as_tuple=True)
+        chip = groups // max(kept.shape[0] // self.chips, 1)
+        counts = torch.bincount(chip, minlength=self.chips).tolist()
+        parts = [each[groups, places].split(counts) for each in (self.boxes, self.scores, self.classes)]
+        return [Found(*each) for each in zip(*parts)]

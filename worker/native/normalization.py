@@ -10,8 +10,6 @@ from torch import nn
 from .errors import NativeError
 from .model import HIGHEST_BYTE, IMAGENET_DEVIATION, IMAGENET_MEAN, Model
 
-Bounds = tuple["Sequence[float]", "Sequence[float]"]
-
 
 class Normalization(nn.Module):
     """((v - low) / (high - low) - mean) / deviation, band by band; nothing is clipped."""
@@ -60,11 +58,18 @@ def _listed(model: Model, statistics: object, key: str) -> list[float]:
     """One value a band of the network, out of a list that has one for each band of the training images."""
     values = model.numbers("NormalizationStats", statistics.get(key) if isinstance(statistics, dict) else None)
     named = model.values.get("Bands") or model.parameter("band_names")
-    names = [str(each).casefold() for each in named] if isinstance(named, list) else []
+    names = [_plain(each) for each in named] if isinstance(named, list) else []
+    if not names and len(values) == len(model.bands):
+        names = [_plain(band) for band in model.bands]  # as many as there are bands: theirs, in their order
     chosen = []
-    for place, band in enumerate(model.bands):
-        index = band if isinstance(band, int) else names.index(band.casefold()) if band.casefold() in names else place
+    for band in model.bands:
+        index = band if isinstance(band, int) else names.index(_plain(band)) if _plain(band) in names else -1
         if not 0 <= index < len(values):
             raise model.error("NormalizationStats", f"statistics that have band {band}, as ExtractBands names it")
         chosen.append(values[index])
     return chosen
+
+
+def _plain(name: object) -> str:
+    """A name of a band without case, blanks and signs."""
+    return "".join(letter for letter in str(name).casefold() if letter.isalnum())

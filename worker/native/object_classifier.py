@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from ..contract import Parameter, feature_set, fields, input_parameters, parameter
 from .augmentation import View, views
+from .errors import NativeError
 from .feature_classifier import FeatureClassifier
 from .function import TRUE, NativeFunction, augmentation_parameter, own_parameters
 
@@ -27,7 +28,7 @@ class ObjectClassifier(NativeFunction[FeatureClassifier]):
     def getParameterInfo(self) -> list[Parameter]:
         """As the stock wrapper declares them, then what is our own."""
         declared = [*input_parameters("rasters")]
-        if "BatchSize" not in self.model.values:
+        if not self.model.present("BatchSize"):
             declared.append(parameter("batch_size", "GPLong", self.network.BATCH, "Batch size", "Chips that run at once."))
         declared.append(augmentation_parameter(self.model))
         if self.network.is_multi_label:
@@ -41,9 +42,9 @@ class ObjectClassifier(NativeFunction[FeatureClassifier]):
         is_augmented = scalars["test_time_augmentation"] == TRUE
         self.looks = tuple(views(self.model.is_map_space)) if is_augmented else (View(),)
         values, side = self.model.values, self.model.tile
-        width = values.get("ImageWidth", side)
+        width = values.get("ImageWidth") or side
         rules = {key: values[key] for key in ("CropSizeFixed", "BlackenAroundFeature") if key in values}
-        batch = int(values.get("BatchSize", scalars.get("batch_size", self.network.BATCH)))
+        batch = int(values.get("BatchSize") or scalars.get("batch_size", self.network.BATCH))
         return self._configured(scalars, tx=width, ty=side, padding=0, fixedTileSize=1, batch_size=batch, **rules)
 
     def getFields(self) -> str:
@@ -57,6 +58,11 @@ class ObjectClassifier(NativeFunction[FeatureClassifier]):
             chip[mask == 0] = 0
         with self._computing():
             chips = self._resized(self._chips(np.stack(pixels)))
+            if min(chips.shape[-2:]) < self.network.least_side:
+                raise NativeError(
+                    f"A chip of {chips.shape[-1]} × {chips.shape[-2]} pixels is too small for this network, which takes "
+                    f"{self.network.least_side} or more. Choose a smaller cell size, or leave out features that are so small."
+                )
             scores = torch.stack([self.network.scores(view.of(chips).clone()) for view in self.looks]).mean(0)
         height, width = pixels[0].shape[1] - 1, pixels[0].shape[2] - 1
         outline = [[0, 0], [width, 0], [width, height], [0, height]]

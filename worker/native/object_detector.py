@@ -15,6 +15,7 @@ from .augmentation import View, looked_at, merged_boxes, rescaled, views
 from .errors import NativeError
 from .function import FALSE, TRUE, NativeFunction, augmentation_parameter, own_parameters
 from .mini_tiles import MiniTiles
+from .model import LARGEST_TILE
 from .network import Detector, Found
 
 LEAST_SCALE, GREATEST_SCALE = 0.25, 4.0
@@ -73,11 +74,7 @@ class ObjectDetector(NativeFunction[Detector]):
             parameter("exclude_pad_detections", "string", TRUE, "Exclude cut detections", cut, (TRUE, FALSE)),
             augmentation_parameter(self.model),
             parameter("tta_scales", "string", str(self.model.values.get("tta_scales", "1")), "Scales", scales),
-            *(
-                [self._size_parameter()]
-                if self.network.has_any_side and self.model.values.get("SupportsVariableTileSize")
-                else []
-            ),
+            *([self._size_parameter()] if self.network.SIDE_STEP and self.model.values.get("SupportsVariableTileSize") else []),
         ]
 
     def _size_parameter(self) -> Parameter:
@@ -85,10 +82,9 @@ class ObjectDetector(NativeFunction[Detector]):
 
     def getConfiguration(self, **scalars: str) -> dict[str, Any]:
         """Take the values over; blocks are squares of mini-tiles."""
-        side = int(scalars.get("tile_size", self.model.tile))
-        if side != self.model.tile:
-            self.network.set_side(side)
-        tiles = MiniTiles.of(side, int(scalars["padding"]), int(scalars["batch_size"]))
+        side, batch = int(scalars.get("tile_size", self.model.tile)), int(scalars["batch_size"])
+        self._check(side, batch)
+        tiles = MiniTiles.of(side, int(scalars["padding"]), batch)
         is_augmented = scalars["test_time_augmentation"] == TRUE
         self.settings = Settings(
             tiles,
@@ -113,14 +109,16 @@ class ObjectDetector(NativeFunction[Detector]):
 
     def _detected(self, chips: torch.Tensor) -> list[Found]:
         """What is in each mini-tile, by all its views."""
-        settings, side = self.settings, self.settings.tiles.side
+        side = self.settings.tiles.side
         if self.model.resized is not None:
             chips = functional.interpolate(chips, size=self.model.resized, mode="bilinear")
-        if settings.views == (View(),) and settings.scales == (1.0,):
-            found = self._look(chips)
-        else:
-            found = [self._merged(seen) for seen in looked_at(self._look, chips, settings.views, settings.scales)]
+        is_plain = self.settings.views == (View(),) and self.settings.scales == (1.0,)
+        found = self._look(chips) if is_plain else self._augmented(chips)
         return [rescaled(each, chips.shape[-1], side) for each in found]
+
+    def _augmented(self, chips: torch.Tensor) -> list[Found]:
+        seen = looked_at(self._look, chips, self.settings.views, self.settings.scales)
+        return [self._merged(each) for each in seen]
 
     def _look(self, chips: torch.Tensor) -> list[Found]:
         return self.network.detect(chips, self.settings.threshold, self.settings.max_overlap)
@@ -144,6 +142,14 @@ class ObjectDetector(NativeFunction[Detector]):
     def _feature(self, rings: list[Any], confidence: float, number: int) -> tuple[list[Any], dict[str, Any]]:
         return rings, {"Class": self.model.class_names[number], "Confidence": confidence}
 
+    def _check(self, side: int, batch: int) -> None:
+        step = self.network.SIDE_STEP
+        if not 0 < side <= LARGEST_TILE or (step and self.model.resized is None and side % step):
+            multiple = f", a multiple of {step}" if step > 1 else ""
+            raise NativeError(f"tile_size is {side}, but it must be a number of pixels from 1 to {LARGEST_TILE}{multiple}.")
+        if batch < 1:
+            raise NativeError(f"batch_size is {batch}, but it must be 1 or more.")
+
     def _scales(self, text: str) -> tuple[float, ...]:
         try:
             scales = tuple(float(part) for part in text.replace(";", ",").split(","))
@@ -153,7 +159,7 @@ class ObjectDetector(NativeFunction[Detector]):
             raise NativeError(
                 f"tta_scales must be numbers from {LEAST_SCALE} to {GREATEST_SCALE} with commas, but it is '{text}'."
             )
-        if scales != (1.0,) and not self.network.has_any_side:
+        if scales != (1.0,) and not self.network.SIDE_STEP:
             raise NativeError(f"tta_scales is {text}, but {self.name} has one size only. Leave it at 1.")
         return scales
 

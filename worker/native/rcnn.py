@@ -42,7 +42,7 @@ class RegionDetector(Detector):
     """Key of the definition with settings that differ from torchvision's."""
 
     def __init__(self, model: Model, state: State) -> None:
-        super().__init__()
+        super().__init__(model)
         state = {_renamed(name): tensor for name, tensor in state.items()}
         detection = _torchvision(type(self).__name__)
         bands = len(model.bands)
@@ -58,10 +58,13 @@ class RegionDetector(Detector):
         try:
             self.network = build(
                 below, len(model.class_names) + 1, image_mean=[0.0] * bands, image_std=[1.0] * bands,
-                min_size=LEAST_SIDE * model.side, max_size=GREATEST_SIDE * model.side, **settings,
+                **settings,
             )  # fmt: skip
         except (TypeError, ValueError, AssertionError) as error:
-            raise NativeError(f"{model.path}: torchvision does not take the settings of {self.KEYWORDS}: {error}.") from error
+            raise NativeError(
+                f"{model.path}: torchvision does not take the settings of {self.KEYWORDS} ({error}). Take out the one that it "
+                "names; it may belong to another version."
+            ) from error
         self.normalization = normalization(model)
         load(self.network, state, model.weights)
 
@@ -70,17 +73,15 @@ class RegionDetector(Detector):
         """Build the network that the weights are of, and load them."""
         return cls(model, state)
 
-    def set_side(self, side: int) -> None:
-        """Enlarge chips relative to their side."""
-        self.network.transform.min_size, self.network.transform.max_size = (LEAST_SIDE * side,), GREATEST_SIDE * side
-
     def forward(self, chips: torch.Tensor) -> list[dict[str, torch.Tensor]]:
         """Normalised chips to torchvision's answers: boxes x1, y1, x2, y2, labels from 1, scores, and perhaps masks."""
         answers: list[dict[str, torch.Tensor]] = self.network(list(chips))
         return answers
 
     def detect(self, chips: torch.Tensor, threshold: float, max_overlap: float) -> list[Found]:
-        """Torchvision's own rules, with the values of this run."""
+        """Torchvision's own rules, with the values of this run; chips are enlarged whatever their side."""
+        transform, side = self.network.transform, chips.shape[-1]
+        transform.min_size, transform.max_size = (LEAST_SIDE * side,), GREATEST_SIDE * side
         self._prepare(threshold, max_overlap)
         return [_found(answer) for answer in self(self.normalization(chips))]
 
@@ -98,7 +99,9 @@ def _torchvision(family: str) -> Any:  # noqa: ANN401 - a module
         import torchvision
         from torchvision.models import detection
     except ModuleNotFoundError as error:
-        raise NativeError(f"{family} runs by the library torchvision, 0.13 or newer, which is missing.") from error
+        raise NativeError(
+            f"{family} runs by the library torchvision, 0.13 or newer, which is missing."
+        ) from error  # the host tells how to install it
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
         raise NativeError(
             f"{family} runs by the library torchvision, which cannot be used with torch {torch.__version__} here ({error}). "
@@ -117,7 +120,10 @@ def _pyramid(name: str, bands: int) -> nn.Module:
     try:
         below = resnet_fpn_backbone(backbone_name=name, weights=None, norm_layer=nn.BatchNorm2d, trainable_layers=5)
     except (KeyError, ValueError) as error:
-        raise NativeError(f"The trunk {name} has no feature pyramid that is known here; those of ResNets are.") from error
+        raise NativeError(
+            f"The trunk {name} has no feature pyramid that is known here; those of ResNets are. Where the inference Python has "
+            "Esri's library arcgis, ARCGIS_TRAINED=PACKAGE runs it by that."
+        ) from error
     below.body["conv1"] = nn.Conv2d(bands, 64, 7, 2, 3, bias=False)
     return below
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from .errors import NativeError
 from .model import Model
-from .network import Detector, Found, grouped, kept_by_overlap
+from .network import Candidates, Detector, Found
 from .normalization import normalization
 from .resnets import RESNETS, resnet, stages_of
 from .weights import State, load, shape_of
@@ -32,7 +32,7 @@ class RetinaNet(Detector):
     BY_CLASS = False
 
     def __init__(self, model: Model, classes: int, anchors_per_cell: int) -> None:
-        super().__init__()
+        super().__init__(model)
         self.normalization = normalization(model)
         self.encoder = resnet(model.backbone, len(model.bands))
         widest = 512 if model.backbone in ("resnet18", "resnet34") else 2048
@@ -42,9 +42,11 @@ class RetinaNet(Detector):
         self.merges = nn.ModuleList(_Lateral(widest // parts) for parts in (2, 4))
         self.smoothers = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, 1, 1) for _ in range(3))
         self.classifier, self.box_regressor = _head(classes * anchors_per_cell), _head(4 * anchors_per_cell)
-        self._classes, self._per_cell = classes, anchors_per_cell
+        self._classes, self._anchors = classes, dict[int, torch.Tensor]()
         self._scales = model.numbers("scales", model.parameter("scales") or SCALES)
         self._ratios = model.numbers("ratios", model.parameter("ratios") or RATIOS)
+        if min(*self._scales, *self._ratios) <= 0:
+            raise model.error("scales" if min(self._scales) <= 0 else "ratios", "a list of positive numbers")
         if len(self._scales) * len(self._ratios) != anchors_per_cell:
             raise model.error("scales", f"scales that with the {len(self._ratios)} ratios make {anchors_per_cell} anchors a cell")
 
@@ -52,7 +54,10 @@ class RetinaNet(Detector):
     def of(cls, model: Model, state: State) -> RetinaNet:
         """Build the network that the weights are of, and load them."""
         if model.backbone not in RESNETS:
-            raise NativeError(f"The trunk {model.backbone} of this RetinaNet is not known here; {', '.join(RESNETS)} are.")
+            raise NativeError(
+                f"The trunk {model.backbone} of this RetinaNet is not known here; {', '.join(RESNETS)} are. Where the inference "
+                "Python has Esri's library arcgis, ARCGIS_TRAINED=PACKAGE runs it by that."
+            )
         classes = len(model.class_names)
         boxes = shape_of(state, "box_regressor.4.weight", model.weights)[0]
         network = cls(model, classes, boxes // 4)
@@ -69,12 +74,13 @@ class RetinaNet(Detector):
         """The best class of each anchor, then one suppression for all classes together."""
         logits, offsets = self(self.normalization(chips))
         scores, classes = logits.float().sigmoid().max(2)
-        boxes = _decoded(offsets.float(), self.anchors(chips.shape[-1]).to(offsets.device)).clamp_(0, chips.shape[-1])
+        side = chips.shape[-1]
+        if side not in self._anchors:
+            self._anchors[side] = self.anchors(side).to(offsets.device)
+        boxes = _decoded(offsets.float(), self._anchors[side]).clamp_(0, side)
         passes = (scores > threshold) & ((boxes[..., 2:] - boxes[..., :2]).prod(-1) > 0)
-        (boxes, scores, places), is_there = grouped(boxes, scores, passes, passes.shape[1])
-        kept = kept_by_overlap(boxes, is_there, max_overlap)
-        classes = classes.gather(1, places)
-        return [Found(b[k], s[k], c[k]) for b, s, c, k in zip(boxes, scores, classes, kept)]
+        candidates = Candidates.of(boxes, scores[:, None], passes[:, None], passes.shape[1], classes[:, None])
+        return candidates.found(candidates.suppressed(lambda ratios: ratios > max_overlap))
 
     def anchors(self, tile: int) -> torch.Tensor:
         """(anchors, 4) of y, x of the middle, height and width in pixels, for chips of such a side."""

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from .model import Model
-from .network import Detector, Found, by_chip, grouped, kept_by_overlap
+from .network import Candidates, Detector, Found
 from .normalization import normalization
 from .resnets import RESNETS
 from .single_shot_grids import Step, grids_of, steps_of, version_of
@@ -29,10 +29,10 @@ LAST_STAGE = 7
 class SingleShotDetector(Detector):
     """Class scores and boxes for the anchors of several grids."""
 
-    has_any_side = False
+    SIDE_STEP = 0
 
     def __init__(self, model: Model, state: State) -> None:
-        super().__init__()
+        super().__init__(model)
         self._grids = grids_of(model)
         zooms = model.numbers("Zooms", model.values.get("Zooms"))
         ratios = model.values.get("Ratios")
@@ -41,6 +41,8 @@ class SingleShotDetector(Detector):
             for zoom in zooms
             for height, width in (model.numbers("Ratios", each, 2) for each in (ratios if isinstance(ratios, list) else [None]))
         ]
+        for name, values in zip(("_anchors", "_cells"), self.anchors()):
+            self.register_buffer(name, values, persistent=False)
         self.normalization = normalization(model)
         below, side = _trunk_of(model, state)
         steps = steps_of(self._grids, side, version_of(model))
@@ -73,12 +75,10 @@ class SingleShotDetector(Detector):
         logits, offsets = self(self.normalization(chips))
         boxes = self._decoded(offsets.float()) * chips.shape[-1]
         scores = logits.float().sigmoid()[..., 1:].transpose(1, 2)  # chip, class, anchor; 0 is the background
-        count, classes, anchors = scores.shape
-        each = boxes[:, None].expand(count, classes, anchors, 4).reshape(-1, anchors, 4)
-        flat = scores.reshape(-1, anchors)
-        (chosen, scores, _), is_there = grouped(each, flat, flat > threshold, BEST)
-        kept = kept_by_overlap(chosen, is_there, max_overlap) & (chosen[..., 2] > 0)
-        return by_chip(chosen, scores, kept, count)
+        classes = torch.arange(scores.shape[1], device=scores.device)[:, None]
+        candidates = Candidates.of(boxes, scores, scores > threshold, BEST, classes)
+        kept = candidates.suppressed(lambda ratios: ratios > max_overlap)
+        return candidates.found(kept & (candidates.boxes[..., 2] > 0))
 
     def anchors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """(anchors, 4) of y, x of the middle, height and width, and the cell's side (anchors, 1); 1 is the chip's side."""
@@ -93,10 +93,9 @@ class SingleShotDetector(Detector):
         return torch.cat(parts), torch.cat(cells)
 
     def _decoded(self, offsets: torch.Tensor) -> torch.Tensor:
-        anchors, cells = (each.to(offsets.device) for each in self.anchors())
         moved = offsets.tanh() / 2
-        middles = anchors[:, :2] + moved[..., :2] * cells
-        halves = anchors[:, 2:] * (1 + moved[..., 2:]) / 2
+        middles = self._anchors[:, :2] + moved[..., :2] * self._cells
+        halves = self._anchors[:, 2:] * (1 + moved[..., 2:]) / 2
         return torch.cat([middles - halves, middles + halves], -1)
 
 

@@ -45,7 +45,7 @@ def trunk(name: str, bands: int) -> nn.Sequential:
         return nn.Sequential(_densenet(*_DENSENETS[name], bands))
     if name == "mobilenet_v2":
         return nn.Sequential(_mobilenet(bands))
-    return _of_timm(_TIMM.sub("", name), bands)
+    return _of_timm(_TIMM.sub("", name), bands, bool(_TIMM.match(name)))
 
 
 def _vgg(counts: tuple[int, ...], with_norm: bool, bands: int) -> nn.Sequential:
@@ -130,15 +130,21 @@ def _mobilenet(bands: int) -> nn.Sequential:
     return nn.Sequential(*layers, _convolved(channels, 1280, 1, 1))
 
 
-def _of_timm(name: str, bands: int) -> nn.Sequential:
-    """A network of timm up to its last pooling, which is how fastai cuts one whose shape it does not know."""
+def _of_timm(name: str, bands: int, is_named: bool) -> nn.Sequential:
+    """A network of timm up to its last pooling, which is how fastai cuts one whose shape it does not know.
+
+    Args:
+        name: As timm calls it.
+        bands: How many it takes.
+        is_named: Whether the definition says that it is timm's.
+    """
     known = ", ".join((*RESNETS, *_VGGS, *(f"{each}_bn" for each in _VGGS), *_DENSENETS, "mobilenet_v2"))
     try:
         import timm
     except ModuleNotFoundError as error:
         raise NativeError(
             f"The model's trunk is {name}. The plugin itself knows {known}; the library timm, which may know it, is missing."
-        ) from error
+        ) from (error if is_named else None)  # by the cause, the host tells how to install it
     if not timm.is_model(name):
         raise NativeError(f"The model's trunk is {name}, which neither the plugin ({known}) nor timm {timm.__version__} knows.")
     children = list(timm.create_model(name, pretrained=False, in_chans=bands).children())
@@ -149,5 +155,5 @@ def _of_timm(name: str, bands: int) -> nn.Sequential:
 
 
 def _pools(module: Any) -> bool:  # noqa: ANN401 - torch has no types here
-    kinds = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d, nn.Identity)
-    return "Pool" in type(module).__name__ or any(isinstance(child, kinds[:-1]) for child in module.modules())
+    kinds = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d)
+    return "Pool" in type(module).__name__ or any(isinstance(child, kinds) for child in module.modules())

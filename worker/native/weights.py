@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,14 +22,27 @@ PREFIX = "module."
 MOST_VALUES = 4_000_000_000
 """Of all tensors together: a network larger than this is none of those that are known here."""
 SHOWN = 5
+SAFE_TORCH = (2, 10)
+"""Before it, files could run code or spoil memory although weights_only was asked for (CVE-2025-32434, CVE-2026-24747)."""
 
 
-def read_weights(path: str) -> State:
+def read_weights(path: str, is_contained: bool = True) -> State:
     """The tensors of a file by their names, on the CPU.
 
+    Args:
+        path: The file.
+        is_contained: Whether harm is prevented otherwise: a sandbox is around this process, or the user trusts the package.
+
     Raises:
-        NativeError: It holds anything but tensors and plain values, is damaged, or is no state dict.
+        NativeError: It holds anything but tensors and plain values, is damaged, or is no state dict; or this torch is
+            known to have holes in its reader, and nothing else is in the way.
     """
+    if not is_contained and _version() < SAFE_TORCH:
+        raise NativeError(
+            f"The weights {path} are a stranger's, and torch {torch.__version__} has known holes in how it reads them. Update "
+            f"torch to {'.'.join(map(str, SAFE_TORCH))} or newer, use a sandbox, or trust the package: run dlpk:inspectpackage "
+            "on it with TRUST switched on."
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError, AttributeError, TypeError, IndexError,
@@ -69,6 +83,10 @@ def shape_of(state: Mapping[str, Any], name: str, path: str) -> tuple[int, ...]:
     if name not in state:
         raise NativeError(_mismatch(path, [name], [], []))
     return tuple(state[name].shape)
+
+
+def _version() -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
 
 
 def _tensors(content: object, path: str) -> State:

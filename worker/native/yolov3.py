@@ -5,13 +5,14 @@ The order of modules is that of DeNA's PyTorch_YOLOv3, which ArcGIS's weights fo
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from torch.nn import functional
 
-from .boxes import suppressed
 from .model import Model
-from .network import Detector, Found, by_chip, grouped
+from .network import Candidates, Detector, Found
 from .normalization import normalization
 from .weights import State, load
 
@@ -28,17 +29,16 @@ class YOLOv3(Detector):
     """Three heads, each with three anchors a cell."""
 
     THRESHOLD, BATCH = 0.1, 4
+    SIDE_STEP = STRIDE
 
     def __init__(self, model: Model) -> None:
-        super().__init__()
+        super().__init__(model)
         classes = len(model.class_names)
         pairs = model.parameter("anchors")
         listed = pairs if isinstance(pairs, list) and len(pairs) == 3 * len(LEVELS) else None
         if listed is None:
             raise model.error("anchors", "nine pairs of width and height in pixels")
-        self._anchors = torch.tensor([model.numbers("anchors", pair, 2) for pair in listed])
-        if model.side % STRIDE:
-            raise model.error("resize_to" if model.resized else "ImageHeight", f"a multiple of {STRIDE} for YOLOv3")
+        self.register_buffer("_anchors", torch.tensor([model.numbers("anchors", pair, 2) for pair in listed]), persistent=False)
         self.normalization = normalization(model, with_imagenet=False)
         self.network = nn.Module()
         self.network.module_list = nn.ModuleList(_modules(len(model.bands), 3 * (classes + 5)))
@@ -67,15 +67,13 @@ class YOLOv3(Detector):
         middles, halves = answers[..., [1, 0]], answers[..., [3, 2]] / 2
         boxes = torch.cat([middles - halves, middles + halves], -1)
         scores = (answers[..., 4:5] * answers[..., 5:]).transpose(1, 2)
-        count, classes, places = scores.shape
-        flat = scores.reshape(-1, places)
-        each = boxes[:, None].expand(count, classes, places, 4).reshape(-1, places, 4)
-        (chosen, scores, _), is_there = grouped(each, flat, flat >= threshold, places)
-        kept = suppressed(chosen, is_there, lambda ratios: ratios >= max_overlap)
+        classes = torch.arange(scores.shape[1], device=scores.device)[:, None]
+        candidates = Candidates.of(boxes, scores, scores >= threshold, scores.shape[2], classes)
+        kept = candidates.suppressed(lambda ratios: ratios >= max_overlap)
         kept &= kept.cumsum(1) <= MOST
-        chosen = (chosen / (tile - 1)).clamp_(0, 1) * tile  # the original divides by the last index, not by the size
-        kept &= (chosen[..., 2:] - chosen[..., :2]).prod(-1) > 0
-        return by_chip(chosen, scores, kept, count)
+        clipped = (candidates.boxes / (tile - 1)).clamp_(0, 1) * tile  # the original divides by the last index, not by the size
+        kept &= (clipped[..., 2:] - clipped[..., :2]).prod(-1) > 0
+        return replace(candidates, boxes=clipped).found(kept)
 
     def _run(self, chips: torch.Tensor, first: int, last: int) -> torch.Tensor:
         for module in self.network.module_list[first : last + 1]:
@@ -87,7 +85,7 @@ class YOLOv3(Detector):
         values = answer.float().view(count, len(anchors), -1, rows, columns).permute(0, 1, 3, 4, 2)
         y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
         cells = torch.stack([x, y], -1).to(answer.device)
-        sizes = self._anchors[list(anchors)].to(answer.device)[:, None, None]
+        sizes = self._anchors[list(anchors)][:, None, None]
         places = (values[..., :2].sigmoid() + cells) * stride
         result = torch.cat([places, values[..., 2:4].exp() * sizes, values[..., 4:].sigmoid()], -1)
         return result.reshape(count, -1, values.shape[-1])

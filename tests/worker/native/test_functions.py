@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -169,6 +170,56 @@ def test_other_precisions_change_little(tmp_path, precision):
     assert two == pytest.approx(one, abs=0.02)
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler of C++")
+def test_compiled_networks_give_the_same(tmp_path):
+    exact, _ = made(tmp_path / "a", "FeatureClassifier")
+    translated, _ = made(tmp_path / "b", "FeatureClassifier", compile="True")
+    one, two = ([float(confidence) for _, confidence in classified(function, chips())] for function in (exact, translated))
+    assert two == pytest.approx(one, abs=1e-4)
+
+
+def test_pixels_that_are_no_numbers_spoil_nothing(tmp_path):
+    """Infinity and NaN count as what the mask excludes: there is a label, and the boxes beside it stay."""
+    function, _ = made(tmp_path / "a", "FeatureClassifier")
+    pixels = [chip.astype(np.float32) for chip in chips()]
+    pixels[0][:, 5, 7] = np.inf
+    pixels[1][0, 3, 3] = np.nan
+    zeroed = [np.where(np.isfinite(chip), chip, 0).astype(np.float32) for chip in pixels]
+    assert classified(function, pixels) == classified(function, zeroed)
+
+
+def test_chips_that_are_too_small(tmp_path):
+    """VGG pools until nothing is left of a chip of a few pixels; ResNets do not."""
+    small = chips(2, side=5)
+    function, _ = made(tmp_path / "a", "FeatureClassifier", {"ModelParameters": {"backbone": "vgg11"}})
+    with pytest.raises(native.errors.NativeError, match="5 × 5 pixels is too small.*32 or more"):
+        classified(function, small)
+    function, _ = made(tmp_path / "b", "FeatureClassifier")
+    assert len(classified(function, small)) == 2
+
+
+def test_empty_values_are_as_if_they_were_not_there(tmp_path):
+    _, configuration = made(tmp_path, "FeatureClassifier", {"NormalizationStats": False})
+    values = json.loads((tmp_path / "Model.emd").read_text())
+    (tmp_path / "Model.emd").write_text(json.dumps({**values, "DataRange": None, "BatchSize": None, "ImageWidth": None}))
+    function = native.create("FeatureClassifier")
+    function.initialize(model=str(tmp_path / "Model.emd"), device=-1)
+    assert function.getConfiguration(test_time_augmentation="False", batch_size="4") == configuration
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tile_size": "99999"}, "tile_size is 99999"),
+        ({"tile_size": "100"}, "tile_size is 100, but .*a multiple of 32"),
+        ({"batch_size": "-4"}, "batch_size is -4"),
+    ],
+)
+def test_sizes_that_cannot_be(tmp_path, arguments, message):
+    with pytest.raises(native.errors.NativeError, match=message):
+        made(tmp_path, "YOLOv3", {"SupportsVariableTileSize": True}, **arguments)
+
+
 @pytest.mark.parametrize("scales", ["0", "x", "1,9", ""])
 def test_scales_that_cannot_be(tmp_path, scales):
     with pytest.raises(native.errors.NativeError, match="tta_scales must be numbers from 0.25 to 4.0"):
@@ -200,14 +251,11 @@ class Masks(torch.nn.Module):
     """A network of no weights that finds two objects: one in the middle, one in the padding. Stands in for Mask R-CNN,
     which needs torchvision; the rules around it are what is tested."""
 
-    THRESHOLD, BATCH, BY_CLASS, has_any_side = 0.9, 4, True, True
+    THRESHOLD, BATCH, BY_CLASS, SIDE_STEP = 0.9, 4, True, 1
 
     @classmethod
     def of(cls, model, state):
         return cls()
-
-    def set_side(self, side):
-        self.side = side
 
     def detect(self, chips, threshold, max_overlap):
         masks = torch.zeros(2, *chips.shape[-2:])

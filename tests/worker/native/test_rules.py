@@ -162,6 +162,10 @@ def test_outlines_of_known_shapes():
     for mask in (ring, island):  # what lies in a hole is left out
         (rings,) = contours.outlines(mask)
         assert (len(rings), len(rings[0]), len(rings[1])) == (2, 16, 12)
+    nested = np.zeros((9, 9), bool)  # a ring, and in its hole a ring with a hole of one pixel, which is nobody's
+    nested[:], nested[1:8, 1:8], nested[3:6, 3:6], nested[4, 4] = True, False, True, False
+    ((outer, hole),) = contours.outlines(nested)
+    assert (len(outer), len(hole)) == (32, 28)
     assert contours.outlines(np.ones((1, 9), bool)) == []
     assert contours.outlines(np.zeros((4, 4), bool)) == []
     assert contours.outlines(np.ones((2, 2), bool)) == [[[[0, 0], [0, 1], [1, 1], [1, 0]]]]

@@ -139,6 +139,15 @@ def zipped(members):
     return buffer.getvalue()
 
 
+def test_holes_of_older_torch(tmp_path, state, monkeypatch):
+    """With nothing else in the way, a torch with known holes in its reader reads nothing."""
+    folder = trained.package(tmp_path / "p", VALUES, state)
+    monkeypatch.setattr(weights, "SAFE_TORCH", (99, 0))
+    with pytest.raises(NativeError, match=r"has known holes.*Update torch to 99\.0.*use a sandbox, or trust the package"):
+        weights.read_weights(str(folder / "m.pth"), is_contained=False)
+    assert set(weights.read_weights(str(folder / "m.pth"), is_contained=True)) == set(state)
+
+
 def test_tensors_that_claim_to_be_huge(tmp_path):
     """A few bytes that stretch to terabytes cost nothing before they are refused."""
     torch.save({"a": torch.zeros(1).expand(1 << 40)}, tmp_path / "m.pth")
