@@ -26,7 +26,7 @@ from common import REPEATS, ROOT, write_results
 sys.path.insert(0, str(ROOT / "tests"))
 import trained
 from deep_learning_packages.worker import native
-from deep_learning_packages.worker.native import boxes, network, yolov3
+from deep_learning_packages.worker.native import boxes, network
 
 SIDE, TILE = 512, 256
 VARIANTS: dict[str, dict[str, str]] = {"native": {}, "bfloat16": {"precision": "bfloat16"}, "compiled": {"compile": "True"}}
@@ -76,11 +76,7 @@ def quarters(block: np.ndarray) -> list[np.ndarray]:
 def straightforward(made: Any, block: np.ndarray) -> None:  # noqa: ANN401
     """Mini-tile by mini-tile, box by box."""
     made.network.to(memory_format=torch.contiguous_format)
-    with (
-        torch.inference_mode(),
-        mock.patch.object(network, "suppressed", looped),
-        mock.patch.object(yolov3, "suppressed", looped),
-    ):
+    with torch.inference_mode(), mock.patch.object(network, "suppressed", looped):
         for chip in quarters(block):
             pixels = torch.from_numpy(chip[None].astype(np.float32))
             if hasattr(made, "settings"):

@@ -75,13 +75,13 @@ class RegionDetector(Detector):
 
     def forward(self, chips: torch.Tensor) -> list[dict[str, torch.Tensor]]:
         """Normalised chips to torchvision's answers: boxes x1, y1, x2, y2, labels from 1, scores, and perhaps masks."""
+        transform, side = self.network.transform, chips.shape[-1]
+        transform.min_size, transform.max_size = (LEAST_SIDE * side,), GREATEST_SIDE * side
         answers: list[dict[str, torch.Tensor]] = self.network(list(chips))
         return answers
 
     def detect(self, chips: torch.Tensor, threshold: float, max_overlap: float) -> list[Found]:
-        """Torchvision's own rules, with the values of this run; chips are enlarged whatever their side."""
-        transform, side = self.network.transform, chips.shape[-1]
-        transform.min_size, transform.max_size = (LEAST_SIDE * side,), GREATEST_SIDE * side
+        """Torchvision's own rules, with the values of this run."""
         self._prepare(threshold, max_overlap)
         return [_found(answer) for answer in self(self.normalization(chips))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 
@@ -170,7 +171,10 @@ def test_other_precisions_change_little(tmp_path, precision):
     assert two == pytest.approx(one, abs=0.02)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler of C++")
+@pytest.mark.skipif(
+    shutil.which("g++") is None or importlib.util.find_spec("setuptools") is None,
+    reason="torch.compile needs a compiler of C++ and setuptools",
+)
 def test_compiled_networks_give_the_same(tmp_path):
     exact, _ = made(tmp_path / "a", "FeatureClassifier")
     translated, _ = made(tmp_path / "b", "FeatureClassifier", compile="True")
