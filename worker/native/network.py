@@ -94,8 +94,9 @@ class Candidates:
         chips, groups, places = scores.shape
         shared = boxes[:, None].expand(chips, groups, places, 4)
         chosen = shared.gather(2, order[..., None].expand(*order.shape, 4))
-        facts = (scores.gather(2, order), classes.expand_as(scores).gather(2, order), passes.gather(2, order))
-        return cls(chosen.flatten(0, 1), *(each.flatten(0, 1) for each in facts), chips)
+        numbers = classes.expand_as(scores).gather(2, order)
+        ranked, is_there = scores.gather(2, order), passes.gather(2, order)
+        return cls(chosen.flatten(0, 1), ranked.flatten(0, 1), numbers.flatten(0, 1), is_there.flatten(0, 1), chips)
 
     def suppressed(self, is_duplicate: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         """Which remain (groups, k) when duplicates of better ones are left out."""

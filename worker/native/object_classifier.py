@@ -44,7 +44,7 @@ class ObjectClassifier(NativeFunction[FeatureClassifier]):
         values, side = self.model.values, self.model.tile
         width = values.get("ImageWidth") or side
         rules = {key: values[key] for key in ("CropSizeFixed", "BlackenAroundFeature") if key in values}
-        batch = int(values.get("BatchSize") or scalars.get("batch_size", self.network.BATCH))
+        batch = int(values.get("BatchSize") or scalars["batch_size"])
         return self._configured(scalars, tx=width, ty=side, padding=0, fixedTileSize=1, batch_size=batch, **rules)
 
     def getFields(self) -> str:
