@@ -147,13 +147,19 @@ def test_inspection_names_what_a_network_lacks(make, cache):
     assert ("torchvision" in results["MISSING"]) is not trained.has_torchvision()
 
 
-def test_nobody_is_asked_where_no_code_runs(make, monkeypatch):
+@pytest.fixture
+def question():
+    yield consent.set_question
+    consent.set_question(None)
+
+
+def test_nobody_is_asked_where_no_code_runs(make, question):
     """Without a sandbox, too: there is nothing to trust but tensors."""
-    consent.set_question(lambda package, reason: pytest.fail("asked"))
+    question(lambda package, reason: pytest.fail("asked"))
     hosting = settings.hosting()
     bare, told = replace(hosting, sandbox=Sandbox(None, "there is none")), Recorder()
     assert consent.allowed(chosen(open_package(make()), "NATIVE"), bare, told) == bare
     assert told.warnings == []
-    consent.set_question(lambda package, reason: False)
+    question(lambda package, reason: False)
     with pytest.raises(Exception, match="you did not allow it"):
         consent.allowed(chosen(open_package(make()), "PACKAGE"), bare, told)

@@ -30,6 +30,7 @@ EXTENSION = "_model_extension_inferencing"
 EXTENSIONS = {"fasterrcnn": "FasterRCNN"}
 """Families by ModelName, in lower case."""
 COLOURS = 3
+LONGEST_NAME = 200
 NEEDS_TORCHVISION = frozenset(["MaskRCNN", "FasterRCNN"])
 
 
@@ -62,7 +63,7 @@ def trained(definition: Mapping[str, Any], brings_child: bool) -> Trained | None
     if family and is_stock and (is_framework or not brings_child):
         return Trained(family, _obstacle(definition, family))
     if is_framework and is_stock:
-        name = _text(definition, "ModelName") or child or "?"
+        name = _shown(_text(definition, "ModelName") or child or "?")
         return Trained(name, f"{name} is not among the networks that the plugin has rebuilt ({', '.join(sorted(known()))})")
     return None
 
@@ -83,8 +84,8 @@ def _obstacle(definition: Mapping[str, Any], family: str) -> str:
     points = parameters.get("pointrend") if isinstance(parameters, Mapping) else None
     if family == "MaskRCNN" and str(points).lower() in ("true", "1"):
         return "it has the mask head PointRend, which the plugin has not rebuilt"
-    if definition.get("Preprocessing"):
-        return f"it wants pixels as {definition['Preprocessing']} prepares them, which the plugin does not know"
+    if kind := _shown(definition.get("Preprocessing") or ""):
+        return f"it wants pixels as {kind} prepares them, which the plugin does not know"
     bands = definition.get("ExtractBands")
     is_other = isinstance(bands, list) and len(bands) != COLOURS
     if is_other and family != "YOLOv3" and not definition.get("NormalizationStats"):
@@ -95,6 +96,11 @@ def _obstacle(definition: Mapping[str, Any], family: str) -> str:
 def _configuration(definition: Mapping[str, Any]) -> str:
     value = definition.get("ModelConfiguration")
     return str(value.get("Name") or "") if isinstance(value, Mapping) else str(value or "")
+
+
+def _shown(value: object) -> str:
+    """A value for messages: on one line, and not endless."""
+    return " ".join(str(value).split())[:LONGEST_NAME]
 
 
 def _text(definition: Mapping[str, Any], key: str) -> str:

@@ -35,8 +35,8 @@ class FeatureClassifier(nn.Module):
         self.is_multi_label = str(model.values.get("MetaDataMode", "")).lower() == "multilabeled_tiles"
         self.least_side = 1 if model.backbone in RESNETS else STRIDE
         self.normalization = normalization(model)
-        pooled = shape_of(state, "1.2.weight", model.weights)[0]
-        hidden = shape_of(state, "1.4.weight", model.weights)[0]
+        pooled = shape_of(state, "1.2.weight", 1, model.weights)[0]
+        hidden = shape_of(state, "1.4.weight", 2, model.weights)[0]
         head = nn.Sequential(
             _Pooling(), nn.Flatten(), nn.BatchNorm1d(pooled), nn.Identity(), nn.Linear(pooled, hidden), nn.ReLU(inplace=True),
             nn.BatchNorm1d(hidden), nn.Identity(), nn.Linear(hidden, len(model.class_names)),

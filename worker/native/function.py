@@ -55,8 +55,8 @@ class NativeFunction(Generic[Network]):
         if scalars.get("compile", FALSE) == TRUE:
             self._compile()
         told: dict[str, Any] = {"extractBands": self.model.bands, "inputMask": True, "inheritProperties": 14, **further}
-        if self.model.present("DataRange"):
-            told["dataRange"] = tuple(self.model.values["DataRange"])
+        if self.model.values.get("DataRange") is not None:
+            told["dataRange"] = self.model.values["DataRange"]
         return told
 
     def _compile(self) -> None:

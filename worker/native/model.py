@@ -79,6 +79,14 @@ class Model:
         return tuple(bands)
 
     @cached_property
+    def batch_size(self) -> int | None:
+        """Chips that run at once where the definition fixes it; None where an argument tells."""
+        size = self.values.get("BatchSize")
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+            raise self.error("BatchSize", "a number of chips, 1 or more")
+        return size
+
+    @cached_property
     def class_names(self) -> list[str]:
         """By position; Value plays no part."""
         classes = self.values.get("Classes")
@@ -127,10 +135,6 @@ class Model:
         """An object of settings; empty without."""
         value = self.values.get(name)
         return dict(value) if isinstance(value, Mapping) else {}
-
-    def present(self, key: str) -> bool:
-        """Whether the definition tells a value."""
-        return self.values.get(key) is not None
 
     def error(self, key: str, expected: str) -> NativeError:
         """The error about a value of the definition."""

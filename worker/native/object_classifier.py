@@ -28,7 +28,7 @@ class ObjectClassifier(NativeFunction[FeatureClassifier]):
     def getParameterInfo(self) -> list[Parameter]:
         """As the stock wrapper declares them, then what is our own."""
         declared = [*input_parameters("rasters")]
-        if not self.model.present("BatchSize"):
+        if self.model.batch_size is None:
             declared.append(parameter("batch_size", "GPLong", self.network.BATCH, "Batch size", "Chips that run at once."))
         declared.append(augmentation_parameter(self.model))
         if self.network.is_multi_label:
@@ -44,7 +44,7 @@ class ObjectClassifier(NativeFunction[FeatureClassifier]):
         values, side = self.model.values, self.model.tile
         width = values.get("ImageWidth") or side
         rules = {key: values[key] for key in ("CropSizeFixed", "BlackenAroundFeature") if key in values}
-        batch = int(values.get("BatchSize") or scalars["batch_size"])
+        batch = self.model.batch_size or int(scalars["batch_size"])
         return self._configured(scalars, tx=width, ty=side, padding=0, fixedTileSize=1, batch_size=batch, **rules)
 
     def getFields(self) -> str:

@@ -51,7 +51,7 @@ class RegionDetector(Detector):
             below = _pyramid(model.backbone, bands)
         else:
             below = trunk(model.backbone, bands)
-            below.out_channels = shape_of(state, "rpn.head.conv.0.0.weight", model.weights)[1]
+            below.out_channels = shape_of(state, "rpn.head.conv.0.0.weight", 4, model.weights)[1]
             anchors = detection.anchor_utils.AnchorGenerator(((ANCHOR_SIDE,),), (ANCHOR_RATIOS,))
             settings["rpn_anchor_generator"] = anchors
         build = getattr(detection, self.ARCHITECTURE)

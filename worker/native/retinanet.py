@@ -59,7 +59,7 @@ class RetinaNet(Detector):
                 "Python has Esri's library arcgis, ARCGIS_TRAINED=PACKAGE runs it by that."
             )
         classes = len(model.class_names)
-        boxes = shape_of(state, "box_regressor.4.weight", model.weights)[0]
+        boxes = shape_of(state, "box_regressor.4.weight", 4, model.weights)[0]
         network = cls(model, classes, boxes // 4)
         load(network, state, model.weights)
         return network

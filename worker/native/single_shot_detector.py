@@ -33,23 +33,16 @@ class SingleShotDetector(Detector):
 
     def __init__(self, model: Model, state: State) -> None:
         super().__init__(model)
-        self._grids = grids_of(model)
-        zooms = model.numbers("Zooms", model.values.get("Zooms"))
-        ratios = model.values.get("Ratios")
-        self._shapes = [
-            (zoom * height, zoom * width)
-            for zoom in zooms
-            for height, width in (model.numbers("Ratios", each, 2) for each in (ratios if isinstance(ratios, list) else [None]))
-        ]
+        self._grids, self._shapes = grids_of(model), _shapes_of(model)
         for name, values in zip(("_anchors", "_cells"), self.anchors()):
             self.register_buffer(name, values, persistent=False)
         self.normalization = normalization(model)
         below, side = _trunk_of(model, state)
         steps = steps_of(self._grids, side, version_of(model))
-        channels = shape_of(state, "1.sconvs.0.conv.weight", model.weights)[1]
-        blocks = [_Block(channels, Step(3, 1, 1)), *(_Block(CHANNELS, step) for step in steps)]
+        _check(steps, model, state)
+        channels = shape_of(state, "1.sconvs.0.conv.weight", 4, model.weights)[1]
         head = nn.Module()
-        head.sconvs = nn.ModuleList(blocks)
+        head.sconvs = nn.ModuleList([_Block(channels, Step(3, 1, 1)), *(_Block(CHANNELS, step) for step in steps)])
         head.oconvs = nn.ModuleList(_Outputs(len(model.class_names) + 1, len(self._shapes)) for _ in self._grids)
         self.network = nn.Sequential(below, head)
 
@@ -127,6 +120,24 @@ class _Outputs(nn.Module):
         count = features.shape[0]
         logits, offsets = (answer.permute(0, 2, 3, 1) for answer in (self.oconv1(features), self.oconv2(features)))
         return logits.reshape(count, -1, self._classes), offsets.reshape(count, -1, 4)
+
+
+def _shapes_of(model: Model) -> list[tuple[float, float]]:
+    """Heights and widths of anchors in cells: zoom outer, ratio inner."""
+    zooms, ratios = model.numbers("Zooms", model.values.get("Zooms")), model.values.get("Ratios")
+    if not isinstance(ratios, list) or not ratios:
+        raise model.error("Ratios", "a list of pairs")
+    pairs = [model.numbers("Ratios", each, 2) for each in ratios]
+    return [(zoom * height, zoom * width) for zoom in zooms for height, width in pairs]
+
+
+def _check(steps: list[Step], model: Model, state: State) -> None:
+    """Refuse grids that do not fit the weights, before anything is built of their size."""
+    for number, step in enumerate(steps, 1):
+        name = f"1.sconvs.{number}.conv.weight"
+        kernel = shape_of(state, name, 4, model.weights)[-1] if name in state else step.kernel
+        if kernel != step.kernel:
+            raise model.error("Grids", f"such that grid {number} takes a convolution of {kernel} cells, as its weights do")
 
 
 def _trunk_of(model: Model, state: State) -> tuple[nn.Sequential, int]:

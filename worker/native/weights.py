@@ -74,14 +74,16 @@ def load(network: nn.Module, state: State, path: str) -> None:
     network.load_state_dict({**kept, **counters}, strict=True)
 
 
-def shape_of(state: Mapping[str, Any], name: str, path: str) -> tuple[int, ...]:
+def shape_of(state: Mapping[str, Any], name: str, dimensions: int, path: str) -> tuple[int, ...]:
     """The shape of a tensor that tells how a network is built.
 
     Raises:
-        NativeError: There is none of that name.
+        NativeError: There is none of that name, or it has not so many dimensions.
     """
     if name not in state:
         raise NativeError(_mismatch(path, [name], [], []))
+    if state[name].ndim != dimensions:
+        raise NativeError(_mismatch(path, [], [], [f"{name} {_shape(state[name])} instead of {dimensions} dimensions"]))
     return tuple(state[name].shape)
 
 

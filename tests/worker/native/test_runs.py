@@ -161,7 +161,8 @@ def test_networks_that_are_not_known_are_named(tmp_path, changes, message):
         ({"Grids": None}, "Grids must be a list of some numbers"),
         ({"Grids": [300]}, "Grids must be numbers of cells"),
         ({"SSDVersion": 3}, "SSDVersion must be 1 or 2"),
-        ({"Ratios": "x"}, "Ratios must be a list of 2 numbers"),
+        ({"Ratios": "x"}, "Ratios must be a list of pairs"),
+        ({"Grids": [2, 2, 1]}, "grid 2 takes a convolution of 2 cells, as its weights do"),
         ({"resize_to": [64, 32]}, "resize_to must be the side of a square"),
     ],
 )  # fmt: skip
