@@ -31,7 +31,7 @@ def test_declaration(provider):
     algorithm = provider.algorithm("classifyobjects")
     assert [definition.name() for definition in algorithm.parameterDefinitions()] == [
         "INPUT", "FEATURES", "MODEL", "ARGUMENTS", "CLASS_LABEL_FIELD", "PROCESSING_MODE", "EXTENT", "MASK", "CELL_SIZE", "UNSCALE",
-        "MAX_MISSING", "AUTHCFG", "PROCESSOR", "RESTART", "OUTPUT", "REPORT",
+        "MAX_MISSING", "AUTHCFG", "ARCGIS_TRAINED", "PROCESSOR", "RESTART", "OUTPUT", "REPORT",
     ]  # fmt: skip
     assert all(definition.help() for definition in algorithm.parameterDefinitions())
     assert algorithm.parameterDefinition("CLASS_LABEL_FIELD").defaultValue() == "ClassLabel"

@@ -53,16 +53,22 @@ def test_declaration(provider):
     names = [definition.name() for definition in algorithm.parameterDefinitions()]
     assert names == [
         "INPUT", "MODEL", "ARGUMENTS", "NMS", "CONFIDENCE_FIELD", "CLASS_FIELD", "MAX_OVERLAP",
-        "CLASSES", "PROCESSING_MODE", "EXTENT", "MASK", "CELL_SIZE", "UNSCALE", "MAX_MISSING", "AUTHCFG", "PROCESSOR",
-            "RESTART", "OUTPUT", "REPORT",
+        "CLASSES", "PROCESSING_MODE", "EXTENT", "MASK", "CELL_SIZE", "UNSCALE", "MAX_MISSING", "AUTHCFG",
+        "ARCGIS_TRAINED", "PROCESSOR", "RESTART", "OUTPUT", "REPORT",
     ]  # fmt: skip
     assert all(definition.help() for definition in algorithm.parameterDefinitions())
     assert algorithm.parameterDefinition("OUTPUT").supportsAppend()
     defaults = {
         name: algorithm.parameterDefinition(name).defaultValue()
-        for name in ("NMS", "CONFIDENCE_FIELD", "MAX_OVERLAP", "PROCESSOR")
+        for name in ("NMS", "CONFIDENCE_FIELD", "MAX_OVERLAP", "ARCGIS_TRAINED", "PROCESSOR")
     }
-    assert defaults == {"NMS": False, "CONFIDENCE_FIELD": "Confidence", "MAX_OVERLAP": 0.0, "PROCESSOR": "AUTO"}
+    assert defaults == {
+        "NMS": False,
+        "CONFIDENCE_FIELD": "Confidence",
+        "MAX_OVERLAP": 0.0,
+        "ARCGIS_TRAINED": "NATIVE",
+        "PROCESSOR": "AUTO",
+    }
 
 
 def test_memory_layer_from_a_layer_of_the_project(provider, raster, package, qgis_new_project):

@@ -16,7 +16,7 @@ from deep_learning_packages.inference import archive, archive_readers
 from deep_learning_packages.inference.errors import InferenceError, PackageError
 from deep_learning_packages.inference.package import open_package
 from deep_learning_packages.inference.sandbox import find_sandbox
-from engine_runs import make_plan, run
+from engine_runs import Recorder, make_plan, run
 from packages import DEFINITION, make_package, zip_package
 from rasters import write_raster
 
@@ -295,7 +295,7 @@ def test_names_with_html_and_svg_are_shown_as_text(tmp_path, cache):
         )
     )
 
-    def nowhere():
+    def nowhere(package):
         raise InferenceError(name)
 
-    assert "<svg onload" not in page(inspect_package(package, nowhere, __import__("engine_runs").Recorder(), run_code=False))
+    assert "<svg onload" not in page(inspect_package(package, "NATIVE", nowhere, Recorder(), run_code=False))
