@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn import functional
 
 from ..contract import POLYGON, Parameter, parameter
+from .augmentation import View, views
 from .errors import NativeError
 from .model import Model
 from .weights import read_weights
@@ -67,13 +69,22 @@ class NativeFunction(Generic[Network]):
         self.network.compile()
 
     def _chips(self, arrays: NDArray[Any]) -> torch.Tensor:
-        """Arrays (n, bands, height, width) on the device, as float32; 8-bit values travel as they are."""
+        """Arrays (n, bands, height, width) on the device, as float32, in the size that the network was trained on.
+
+        8-bit values travel as they are.
+        """
         plain = arrays
         if arrays.dtype != np.uint8:
             plain = arrays.astype(np.float32)
             plain[~np.isfinite(plain)] = 0  # as what the mask excludes: one such value would spoil its whole chip
         chips = torch.from_numpy(plain).to(self._device, non_blocking=True)
-        return chips.to(torch.float32).contiguous(memory_format=torch.channels_last)
+        chips = chips.to(torch.float32).contiguous(memory_format=torch.channels_last)
+        size = self.model.resized
+        return chips if size is None else functional.interpolate(chips, size=size, mode="bilinear")
+
+    def _views(self, scalars: Mapping[str, str]) -> tuple[View, ...]:
+        """How the network looks at each chip, by the argument test_time_augmentation."""
+        return tuple(views(self.model.is_map_space)) if scalars["test_time_augmentation"] == TRUE else (View(),)
 
     @contextlib.contextmanager
     def _computing(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ..contract import read_definition
 from .errors import NativeError
 
 LARGEST_TILE = 8192
@@ -32,14 +33,8 @@ class Model:
 
     @classmethod
     def read(cls, path: str) -> Model:
-        """Read a definition, which the engine has checked to be a JSON object, in the encodings that it takes."""
-        with open(path, "rb") as file:
-            raw = file.read()
-        try:
-            text = raw.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = raw.decode("cp1252", errors="replace")
-        return cls(os.path.abspath(path), json.loads(text))
+        """Read a definition, which the engine has checked to be a JSON object."""
+        return cls(os.path.abspath(path), read_definition(path))
 
     @cached_property
     def tile(self) -> int:

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
-from ..contract import Parameter, feature_set, fields, input_parameters, parameter
-from .augmentation import View, views
+from ..contract import CLASSIFIED, Parameter, blacken, feature_set, input_parameters, parameter
+from .augmentation import View
 from .errors import NativeError
 from .feature_classifier import FeatureClassifier
-from .function import TRUE, NativeFunction, augmentation_parameter, own_parameters
+from .function import NativeFunction, augmentation_parameter, own_parameters
 
 SEPARATOR = ";"
 """Between the labels of one object, and their confidences."""
@@ -39,8 +38,7 @@ class ObjectClassifier(NativeFunction[FeatureClassifier]):
     def getConfiguration(self, **scalars: str) -> dict[str, Any]:
         """Take the values over; chips are cut as the definition says."""
         self.threshold = float(scalars.get("threshold", 0.5))
-        is_augmented = scalars["test_time_augmentation"] == TRUE
-        self.looks = tuple(views(self.model.is_map_space)) if is_augmented else (View(),)
+        self.looks = self._views(scalars)
         values, side = self.model.values, self.model.tile
         width = values.get("ImageWidth") or side
         rules = {key: values[key] for key in ("CropSizeFixed", "BlackenAroundFeature") if key in values}
@@ -48,16 +46,14 @@ class ObjectClassifier(NativeFunction[FeatureClassifier]):
         return self._configured(scalars, tx=width, ty=side, padding=0, fixedTileSize=1, batch_size=batch, **rules)
 
     def getFields(self) -> str:
-        """Confidence (text, as Esri's classifiers answer it) and Label."""
-        return fields(("Confidence", "String"), ("Label", "String"))
+        """Confidence and Label."""
+        return CLASSIFIED
 
     def vectorize(self, **blocks: tuple[NDArray[Any], ...]) -> dict[str, str]:
         """All chips at once; what the masks exclude is 0."""
-        pixels = blocks["rasters_pixels"]
-        for chip, mask in zip(pixels, blocks["rasters_mask"]):
-            chip[mask == 0] = 0
+        pixels = [blacken(chip, mask) for chip, mask in zip(blocks["rasters_pixels"], blocks["rasters_mask"])]
         with self._computing():
-            chips = self._resized(self._chips(np.stack(pixels)))
+            chips = self._chips(np.stack(pixels))
             if min(chips.shape[-2:]) < self.network.least_side:
                 raise NativeError(
                     f"A chip of {chips.shape[-1]} × {chips.shape[-2]} pixels is too small for this network, which takes "
@@ -67,12 +63,6 @@ class ObjectClassifier(NativeFunction[FeatureClassifier]):
         height, width = pixels[0].shape[1] - 1, pixels[0].shape[2] - 1
         outline = [[0, 0], [width, 0], [width, height], [0, height]]
         return feature_set(([outline], self._attributes(row)) for row in scores.cpu().numpy().astype(np.float64))
-
-    def _resized(self, chips: torch.Tensor) -> torch.Tensor:
-        """To the size that the model was trained on, where the definition tells another than the chip's."""
-        if self.model.resized is None:
-            return chips
-        return functional.interpolate(chips, size=self.model.resized, mode="bilinear")
 
     def _attributes(self, scores: NDArray[np.float64]) -> dict[str, str]:
         names = self.model.class_names

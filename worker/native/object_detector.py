@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
-from ..contract import Parameter, feature_set, fields, input_parameters, parameter
-from .augmentation import View, looked_at, merged_boxes, rescaled, views
+from ..contract import DETECTED, Parameter, blacken, feature_set, input_parameters, parameter
+from .augmentation import View, looked_at, merged_boxes, rescaled
 from .errors import NativeError
 from .function import FALSE, TRUE, NativeFunction, augmentation_parameter, own_parameters
 from .mini_tiles import MiniTiles
@@ -85,33 +84,30 @@ class ObjectDetector(NativeFunction[Detector]):
         side, batch = int(scalars.get("tile_size", self.model.tile)), int(scalars["batch_size"])
         self._check(side, batch)
         tiles = MiniTiles.of(side, int(scalars["padding"]), batch)
-        is_augmented = scalars["test_time_augmentation"] == TRUE
+        looks = self._views(scalars)
         self.settings = Settings(
             tiles,
             float(scalars["threshold"]),
             float(scalars.get("nms_overlap", 1.0)),
             scalars.get("exclude_pad_detections") == TRUE,
-            tuple(views(self.model.is_map_space)) if is_augmented else (View(),),
-            self._scales(scalars.get("tta_scales", "1")) if is_augmented else (1.0,),
+            looks,
+            self._scales(scalars.get("tta_scales", "1")) if len(looks) > 1 else (1.0,),
         )
         return self._configured(scalars, tx=tiles.core, ty=tiles.core, padding=tiles.padding, fixedTileSize=1)
 
     def getFields(self) -> str:
         """Class (text) and Confidence, 0 to 100."""
-        return fields(("Class", "String"), ("Confidence", "Double"))
+        return DETECTED
 
     def vectorize(self, **blocks: NDArray[Any]) -> dict[str, str]:
         """All mini-tiles of a block at once; what the mask excludes is 0."""
-        pixels = blocks["raster_pixels"]
-        pixels[blocks["raster_mask"] == 0] = 0
+        pixels = blacken(blocks["raster_pixels"], blocks["raster_mask"])
         with self._computing():
             return feature_set(self._features(self._detected(self._chips(self.settings.tiles.cut(pixels)))))
 
     def _detected(self, chips: torch.Tensor) -> list[Found]:
         """What is in each mini-tile, by all its views."""
         side = self.settings.tiles.side
-        if self.model.resized is not None:
-            chips = functional.interpolate(chips, size=self.model.resized, mode="bilinear")
         is_plain = self.settings.views == (View(),) and self.settings.scales == (1.0,)
         found = self._look(chips) if is_plain else self._augmented(chips)
         return [rescaled(each, chips.shape[-1], side) for each in found]

@@ -26,10 +26,7 @@ ANCHOR_SIDE, ANCHOR_RATIOS = 32, (0.5, 1.0, 2.0)
 _OLDER_NAMES = (
     (re.compile(r"^rpn\.head\.conv\.(weight|bias)$"), r"rpn.head.conv.0.0.\1"),
     (re.compile(r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$"), r"\1.0.\2"),
-    (re.compile(r"^roi_heads\.mask_head\.mask_fcn1\."), "roi_heads.mask_head.0.0."),
-    (re.compile(r"^roi_heads\.mask_head\.mask_fcn2\."), "roi_heads.mask_head.1.0."),
-    (re.compile(r"^roi_heads\.mask_head\.mask_fcn3\."), "roi_heads.mask_head.2.0."),
-    (re.compile(r"^roi_heads\.mask_head\.mask_fcn4\."), "roi_heads.mask_head.3.0."),
+    *((re.compile(rf"^roi_heads\.mask_head\.mask_fcn{number + 1}\."), f"roi_heads.mask_head.{number}.0.") for number in range(4)),
 )
 """Names before torchvision 0.13, and since."""
 
@@ -45,21 +42,12 @@ class RegionDetector(Detector):
         super().__init__(model)
         state = {_renamed(name): tensor for name, tensor in state.items()}
         detection = _torchvision(type(self).__name__)
-        bands = len(model.bands)
-        settings = _settings(model.keywords(self.KEYWORDS))
-        if "backbone.body.conv1.weight" in state:
-            below = _pyramid(model.backbone, bands)
-        else:
-            below = trunk(model.backbone, bands)
-            below.out_channels = shape_of(state, "rpn.head.conv.0.0.weight", 4, model.weights)[1]
-            anchors = detection.anchor_utils.AnchorGenerator(((ANCHOR_SIDE,),), (ANCHOR_RATIOS,))
-            settings["rpn_anchor_generator"] = anchors
+        mean, deviation = [0.0] * len(model.bands), [1.0] * len(model.bands)
+        below, settings = _below(model, state, detection)
+        settings |= _settings(model.keywords(self.KEYWORDS))
         build = getattr(detection, self.ARCHITECTURE)
         try:
-            self.network = build(
-                below, len(model.class_names) + 1, image_mean=[0.0] * bands, image_std=[1.0] * bands,
-                **settings,
-            )  # fmt: skip
+            self.network = build(below, len(model.class_names) + 1, image_mean=mean, image_std=deviation, **settings)
         except (TypeError, ValueError, AssertionError) as error:
             raise NativeError(
                 f"{model.path}: torchvision does not take the settings of {self.KEYWORDS} ({error}). Take out the one that it "
@@ -89,6 +77,16 @@ class RegionDetector(Detector):
         raise NotImplementedError
 
 
+def _below(model: Model, state: State, detection: Any) -> tuple[nn.Module, dict[str, Any]]:  # noqa: ANN401 - a module
+    """What is below the regions, as the names of the weights tell, and the settings that go with it."""
+    if "backbone.body.conv1.weight" in state:
+        return _pyramid(model.backbone, len(model.bands)), {}
+    below = trunk(model.backbone, len(model.bands))
+    below.out_channels = shape_of(state, "rpn.head.conv.0.0.weight", 4, model.weights)[1]
+    anchors = detection.anchor_utils.AnchorGenerator(((ANCHOR_SIDE,),), (ANCHOR_RATIOS,))
+    return below, {"rpn_anchor_generator": anchors}
+
+
 def _found(answer: Mapping[str, torch.Tensor]) -> Found:
     boxes, masks = answer["boxes"].float(), answer.get("masks")
     return Found(boxes[:, [1, 0, 3, 2]], answer["scores"].float(), answer["labels"] - 1, None if masks is None else masks[:, 0])
@@ -99,9 +97,8 @@ def _torchvision(family: str) -> Any:  # noqa: ANN401 - a module
         import torchvision
         from torchvision.models import detection
     except ModuleNotFoundError as error:
-        raise NativeError(
-            f"{family} runs by the library torchvision, 0.13 or newer, which is missing."
-        ) from error  # the host tells how to install it
+        # The host tells how to install it, by the cause.
+        raise NativeError(f"{family} runs by the library torchvision, 0.13 or newer, which is missing.") from error
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
         raise NativeError(
             f"{family} runs by the library torchvision, which cannot be used with torch {torch.__version__} here ({error}). "

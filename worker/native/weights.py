@@ -6,9 +6,9 @@ The file is a state dict of torch, or fastai 1's {'model': …, 'opt': …} (ARC
 from __future__ import annotations
 
 import math
-import pickle
+import pickle  # nosec B403 - nothing but the class of its errors
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -67,9 +67,8 @@ def load(network: nn.Module, state: State, path: str) -> None:
               for name in wanted if name in state and state[name].shape != wanted[name].shape]  # fmt: skip
     if missing or surplus or shapes:
         raise NativeError(_mismatch(path, missing, surplus, shapes))
-    counters = {
-        name: wanted[name] for name in wanted if name not in state
-    }  # they count what training saw, and nothing reads them
+    # Counters tell what training saw; nothing reads them.
+    counters = {name: wanted[name] for name in wanted if name not in state}
     kept = {name: tensor for name, tensor in state.items() if name in wanted}
     network.load_state_dict({**kept, **counters}, strict=True)
 
@@ -98,7 +97,7 @@ def _tensors(content: object, path: str) -> State:
     names = list(inner)
     cut = len(PREFIX) if all(name.startswith(PREFIX) for name in names) else 0
     state = {name[cut:]: inner[name] for name in names}
-    values = sum(_elements(state))
+    values = sum(math.prod(tensor.shape) for tensor in state.values())
     if values > MOST_VALUES:
         raise NativeError(f"The weights {path} have {values:,} numbers, more than any network that is known here.")
     return state
@@ -108,11 +107,6 @@ def _is_weight(name: object, tensor: object) -> bool:
     return (
         isinstance(name, str) and isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided and not tensor.is_complex()
     )
-
-
-def _elements(state: State) -> Iterator[int]:
-    for tensor in state.values():
-        yield math.prod(tensor.shape)
 
 
 def _mismatch(path: str, missing: list[str], surplus: list[str], shapes: list[str]) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..contract import POLYGON, Parameter, parameter
+from ..contract import POLYGON, Parameter, parameter, read_definition
 
 
 class ChildError(Exception):
@@ -25,8 +24,7 @@ class ChildWrapper:
 
     def initialize(self, **scalars: Any) -> None:  # noqa: ANN401 - the contract's signature
         """Read the model definition and create the child, which loads the model."""
-        with open(scalars["model"], encoding="utf-8-sig") as file:
-            self.definition = json.load(file)
+        self.definition = read_definition(scalars["model"])
         self.child = _child_class(self.definition)()
         self.child.initialize(scalars["model"], True)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..contract import Parameter, feature_set, fields, input_parameters
+from ..contract import CLASSIFIED, Parameter, blacken, feature_set, input_parameters
 from .child import ChildWrapper, ring
 
 
@@ -19,14 +19,14 @@ class ObjectClassifier(ChildWrapper):
         return self.with_child(required)
 
     def getFields(self) -> str:
-        """Confidence (text, as Esri's classifiers answer it) and Label."""
-        return fields(("Confidence", "String"), ("Label", "String"))
+        """Confidence and Label."""
+        return CLASSIFIED
 
     def vectorize(self, **blocks: tuple[NDArray[Any], ...]) -> dict[str, str]:
         """Zero what the masks exclude and run the child; surplus answers are dropped (CONTRACT 3.6)."""
         pixels = blocks["rasters_pixels"]
         for chip, mask in zip(pixels, blocks["rasters_mask"]):
-            chip[mask == 0] = 0
+            blacken(chip, mask)
         outlines, scores, labels = self.child.vectorize(**blocks)
         answers = list(zip(outlines, scores, labels))[: len(pixels)]
         return feature_set(([ring(outline)], {"Confidence": str(score), "Label": label}) for outline, score, label in answers)

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..contract import Parameter, feature_set, fields, input_parameters, parameter
+from ..contract import DETECTED, Parameter, blacken, feature_set, input_parameters, parameter
 from .child import ChildWrapper, ring
 
 
@@ -25,11 +25,11 @@ class ObjectDetector(ChildWrapper):
 
     def getFields(self) -> str:
         """Class (text) and Confidence."""
-        return fields(("Class", "String"), ("Confidence", "Double"))
+        return DETECTED
 
     def vectorize(self, **blocks: NDArray[Any]) -> dict[str, str]:
         """Zero what the mask excludes, run the child, name the classes by their place in Classes (from 1)."""
-        blocks["raster_pixels"][blocks["raster_mask"] == 0] = 0
+        blacken(blocks["raster_pixels"], blocks["raster_mask"])
         outlines, scores, classes = self.child.vectorize(**blocks)
         return feature_set(
             ([ring(outline)], {"Class": self._class_name(int(index)), "Confidence": float(score)})
