@@ -955,11 +955,13 @@ Of points and lines, which have no area, only those at equal places are duplicat
 <translation type="unfinished"/></message>
 <message><location filename="../inference/worker.py"/><source>it could not be watched: {error}</source>
 <translation type="unfinished"/></message>
-<message><location filename="../inference/worker_errors.py"/><source>{step} of the package failed: {message}</source>
+<message><location filename="../inference/worker_errors.py"/><source>{step} of the plugin's network {network} failed: {message}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/worker_errors.py"/><source>The package needs the Python library {library}, which the inference Python does not have. Install it there, for example with: {python} -m pip install {library} - or make a virtual environment that has it, and set {variable} to its Python. ({message})</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/worker_errors.py"/><source>killed (SIGKILL), by the system when memory ran out or by somebody</source>
+<translation type="unfinished"/></message>
+<message><location filename="../inference/worker_errors.py"/><source>{step} of the package failed: {message}</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/worker_errors.py"/><source>It wants the network, which the sandbox does not give. If you trust the package, allow it: run dlpk:inspectpackage on it with TRUST switched on.</source>
 <translation type="unfinished"/></message>

@@ -14,7 +14,7 @@ from .translation import tr
 
 
 def reported(report: Any, sandbox: Sandbox, interpreter: Interpreter) -> FunctionError:  # noqa: ANN401 - a worker may send anything
-    """The error that a worker reports of the package's code.
+    """The error that a worker reports of the package's code, or of the plugin's network that runs in its place.
 
     Args:
         report: Its own words.
@@ -26,10 +26,12 @@ def reported(report: Any, sandbox: Sandbox, interpreter: Interpreter) -> Functio
     """
     with understood():
         kind = OutOfMemoryError if report["out_of_memory"] else FunctionError
-        texts = (printable(str(report[key] or "")) for key in ("message", "step", "missing", "traceback"))
-        text, step, missing, traceback = texts
+        texts = (printable(str(report[key] or "")) for key in ("message", "step", "native", "missing", "traceback"))
+        text, step, network, missing, traceback = texts
         wants_network = bool(report["network"]) and sandbox.program is not None and not sandbox.has_network
-    if step:
+    if step and network:
+        text = tr("{step} of the plugin's network {network} failed: {message}", step=step, network=network, message=text)
+    elif step:
         text = tr("{step} of the package failed: {message}", step=step, message=text)
     if wants_network:
         text += " " + tr(

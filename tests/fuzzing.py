@@ -173,7 +173,15 @@ def _archive_seeds() -> list[bytes]:
     return [zip_package(folder, ROOM / "seed.dlpk").read_bytes(), stored.getvalue()]
 
 
-ERROR = {"step": "vectorize()", "message": "m", "traceback": "t", "missing": "torch", "out_of_memory": True, "network": True}
+ERROR = {
+    "step": "vectorize()",
+    "native": "RetinaNet",
+    "message": "m",
+    "traceback": "t",
+    "missing": "torch",
+    "out_of_memory": True,
+    "network": True,
+}
 FEATURE = {
     "attributes": {"Class": "a", "Confidence": "0,5;0.7"},
     "geometry": {"rings": [[[1, 1], [5, 1], [5, 5]], [[2, 2], [3, 2], [3, 3]]]},

@@ -41,11 +41,12 @@ class FunctionHost:
     """One raster function from `open` to the last `vectorize`.
 
     Attributes:
-        step: What the package's code is doing, for the message when it fails.
+        step: What the function is doing, for the message when it fails.
+        network: The plugin's own network that is the function; empty where the package's code is.
     """
 
     def __init__(self) -> None:
-        self.step = ""
+        self.step = self.network = ""
         self._function: Any = None
         self._rasters = "raster"
         self._memory: mmap.mmap | None = None
@@ -63,7 +64,9 @@ class FunctionHost:
         self.step = "device"
         chosen = device.choose(request["processor"], request["gpu"])
         limits.apply(request["limits"], with_memory=chosen.index < 0)  # drivers of GPUs map far more than they use
-        if not request["function"].startswith(families.PREFIX):
+        if request["function"].startswith(families.PREFIX):
+            self.network = request["function"][len(families.PREFIX) :]
+        else:
             shims.install(chosen, request.get("framework") or "")
         imported_at = time.perf_counter()
         self.step = "import"

@@ -73,7 +73,7 @@ def _answer(host: FunctionHost, handle: Callable[[Message], Answer], request: Me
         content, payload = handle(request)
         check_size(payload)
     except BaseException as error:  # noqa: BLE001 - a package may raise anything, SystemExit too
-        answer["error"] = _description(error, host.step)
+        answer["error"] = _description(error, host)
         return answer, b""
     finally:
         sys.stdout.flush()
@@ -82,14 +82,15 @@ def _answer(host: FunctionHost, handle: Callable[[Message], Answer], request: Me
     return answer, payload
 
 
-def _description(error: BaseException, step: str) -> dict[str, Any]:
+def _description(error: BaseException, host: FunctionHost) -> dict[str, Any]:
     """What the host tells the user: our own errors speak for themselves, the package's keep their type."""
     chain = _causes(error)
     missing = next((cause.name for cause in chain if isinstance(cause, ModuleNotFoundError)), None)
     own = type(error).__module__.startswith(__name__.rpartition(".")[0])
     text = str(error) if own else "".join(traceback.format_exception_only(type(error), error))
     return {
-        "step": "" if own else step,
+        "step": "" if own else host.step,
+        "native": host.network,
         "message": " ".join(text.split())[-4000:],
         "traceback": "".join(traceback.format_exception(type(error), error, error.__traceback__))[-100_000:],
         "missing": missing,

@@ -17,12 +17,14 @@ from torch.nn import functional
 
 from ..contract import POLYGON, Parameter, parameter
 from .augmentation import View, views
-from .errors import NativeError
+from .errors import NativeError, first_line
 from .model import Model
 from .weights import read_weights
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """What networks may compute in; all but the first change the numbers a little."""
+TRANSLATORS = ("torch._dynamo", "torch._inductor")
+"""Modules whose errors come of torch.compile alone."""
 TRUE, FALSE = "True", "False"
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -88,11 +90,23 @@ class NativeFunction(Generic[Network]):
 
     @contextlib.contextmanager
     def _computing(self) -> Iterator[None]:
-        """Without what only training needs, in the precision that was chosen."""
+        """Without what only training needs, in the precision that was chosen.
+
+        Raises:
+            NativeError: The network was to be translated, and this machine cannot.
+        """
         is_reduced = self._precision != torch.float32
         precision = torch.autocast(self._device.type, self._precision) if is_reduced else contextlib.nullcontext()
-        with torch.inference_mode(), precision:
-            yield
+        try:
+            with torch.inference_mode(), precision:
+                yield
+        except RuntimeError as error:
+            if type(error).__module__.startswith(TRANSLATORS):
+                raise NativeError(
+                    f"compile is True, but torch cannot translate {self.name} on this machine ({first_line(error)}). Leave it "
+                    "at False, or install what is missing."
+                ) from error
+            raise
 
 
 def own_parameters() -> list[Parameter]:
@@ -102,7 +116,8 @@ def own_parameters() -> list[Parameter]:
                   "What the network computes in. float32 gives the numbers of ArcGIS; bfloat16 and float16 are faster on many "
                   "machines and change confidences a little. Not in ArcGIS.", tuple(PRECISIONS)),
         parameter("compile", "string", FALSE, "Compile",
-                  "Translate the network for this machine by torch.compile, which takes a minute at first. Not in ArcGIS.",
+                  "Translate the network for this machine by torch.compile, which needs a compiler and takes a minute at first. "
+                  "Not in ArcGIS.",
                   (TRUE, FALSE)),
     ]  # fmt: skip
 

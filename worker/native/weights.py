@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .errors import NativeError
+from .errors import NativeError, first_line
 
 State = dict[str, torch.Tensor]
 PREFIX = "module."
@@ -48,7 +48,7 @@ def read_weights(path: str, is_contained: bool = True) -> State:
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError, AttributeError, TypeError, IndexError,
             AssertionError, OverflowError, RecursionError, ImportError) as error:  # fmt: skip
         raise NativeError(
-            f"The weights {path} cannot be read as plain tensors ({_first_line(error)}). A file that holds more than tensors "
+            f"The weights {path} cannot be read as plain tensors ({first_line(error)}). A file that holds more than tensors "
             "could run code, so it is not opened; a damaged one has to be fetched again."
         ) from error
     return _tensors(content, path)
@@ -124,8 +124,3 @@ def _mismatch(path: str, missing: list[str], surplus: list[str], shapes: list[st
 
 def _shape(tensor: torch.Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "()"
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

@@ -12,10 +12,13 @@ import trained
 from deep_learning_packages.inference.arcgis_trained import NATIVE, PACKAGE, chosen
 from deep_learning_packages.inference.errors import FunctionError, InferenceError, PackageError
 from deep_learning_packages.inference.grid import Window
+from deep_learning_packages.inference.interpreter import find_interpreter
 from deep_learning_packages.inference.package import open_package
 from deep_learning_packages.inference.raster_function import RasterFunction
 from deep_learning_packages.inference.run import run_plan
+from deep_learning_packages.inference.sandbox import Sandbox
 from deep_learning_packages.inference.slots import Slots
+from deep_learning_packages.inference.worker_errors import reported
 from engine_runs import Recorder, make_plan
 from rasters import write_raster
 from trained import FAMILIES, THRESHOLDS, golden
@@ -23,9 +26,11 @@ from trained import FAMILIES, THRESHOLDS, golden
 torch = pytest.importorskip("torch")
 
 from deep_learning_packages.worker import native  # noqa: E402
+from deep_learning_packages.worker.host import FunctionHost  # noqa: E402
 from deep_learning_packages.worker.native.families import known  # noqa: E402
 from deep_learning_packages.worker.native.model import Model  # noqa: E402
 from deep_learning_packages.worker.native.normalization import normalization  # noqa: E402
+from deep_learning_packages.worker.server import _answer  # noqa: E402
 
 PLANTED = "open({mark!r}, 'w').close()\nraise SystemExit('the code of the package ran')\n"
 
@@ -109,8 +114,6 @@ def test_no_code_of_the_package_runs(tmp_path):
     ):
         (package / f"{name}.py").write_text(PLANTED.format(mark=str(mark)))
     raster = write_raster(tmp_path / "r.tif", np.zeros((3, 64, 64), np.uint8))
-    from deep_learning_packages.inference.sandbox import Sandbox
-
     detected(package, raster, "threshold 0.9", sandbox=Sandbox(None, "switched off"))
     assert not mark.exists()
     with pytest.raises(FunctionError, match="the code of the package ran"):
@@ -245,6 +248,34 @@ def test_a_program_of_the_author_is_not_left_out(tmp_path):
     package = open_package(folder)
     assert package.trained is None
     assert chosen(package, NATIVE).function.endswith("MyDetector.py")
+
+
+def test_machines_that_cannot_translate_a_network(tmp_path, monkeypatch):
+    """As most are that have no compiler: the argument is named, not a line of torch."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "empty"))  # where torch keeps what it has translated before
+    values = trained.definition("RetinaNet")
+    package = trained.package(tmp_path / "p", values, trained.random_state(values))
+    raster = write_raster(tmp_path / "r.tif", np.zeros((3, 64, 64), np.uint8))
+    with pytest.raises(FunctionError, match=r"compile is True, but torch cannot translate RetinaNet .*Leave it at False"):
+        detected(package, raster, "compile True", sandbox=Sandbox(None, "switched off"))
+
+
+def test_failures_of_a_network_are_not_the_package_s(tmp_path):
+    """What torch reports from within our own network is told as such, from the worker's answer to the message."""
+    host = FunctionHost()
+    host.network, host.step = "RetinaNet", "vectorize()"
+
+    def fails(request):
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
+
+    answer, _ = _answer(host, fails, {"command": "vectorize"})
+    error = reported(answer["error"], Sandbox(None, "switched off"), find_interpreter())
+    assert (
+        str(error)
+        == "vectorize() of the plugin's network RetinaNet failed: RuntimeError: cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"
+    )
 
 
 STOCK = ["padding", "threshold", "nms_overlap", "batch_size", "exclude_pad_detections", "test_time_augmentation", "tta_scales"]
