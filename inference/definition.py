@@ -80,6 +80,11 @@ class ModelDefinition:
         return declared_classes(self.values)
 
     @property
+    def is_multi_label(self) -> bool:
+        """Whether an object may have several labels, written one after another (CONTRACT 2, MetaDataMode)."""
+        return self.shown("MetaDataMode").lower() == "multilabeled_tiles"
+
+    @property
     def tile_size(self) -> int | None:
         """The smaller side of the network's input in pixels, where the definition tells it."""
         sides = [self.values.get(key) for key in ("ImageHeight", "ImageWidth")]

@@ -9,6 +9,7 @@ from typing import Any
 
 from .errors import FunctionError, OutOfMemoryError, WorkerError, printable
 from .interpreter import VARIABLE, Interpreter
+from .requirements import DISTRIBUTIONS
 from .sandbox import Sandbox
 from .translation import tr
 
@@ -29,7 +30,9 @@ def reported(report: Any, sandbox: Sandbox, interpreter: Interpreter) -> Functio
         texts = (printable(str(report[key] or "")) for key in ("message", "step", "native", "missing", "traceback"))
         text, step, network, missing, traceback = texts
         wants_network = bool(report["network"]) and sandbox.program is not None and not sandbox.has_network
-    if step and network:
+    if step == "device":
+        text = tr("The processor could not be made ready: {message}", message=text)
+    elif step and network:
         text = tr("{step} of the plugin's network {network} failed: {message}", step=step, network=network, message=text)
     elif step:
         text = tr("{step} of the package failed: {message}", step=step, message=text)
@@ -38,13 +41,14 @@ def reported(report: Any, sandbox: Sandbox, interpreter: Interpreter) -> Functio
             "It wants the network, which the sandbox does not give. If you trust the package, allow it: run "
             "dlpk:inspectpackage on it with TRUST switched on."
         )
-    if missing:
+    if library := missing.split(".")[0]:
         text = tr(
             "The package needs the Python library {library}, which the inference Python does not have. Install it there, "
-            "for example with: {python} -m pip install {library} - or make a virtual environment that has it, and set "
+            "for example with: {python} -m pip install {distribution} - or make a virtual environment that has it, and set "
             "{variable} to its Python. ({message})",
             variable=VARIABLE,
-            library=missing.split(".")[0],
+            library=library,
+            distribution=DISTRIBUTIONS.get(library, library),
             python=interpreter.path,
             message=text,
         )

@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+
+class ContractError(Exception):
+    """The raster function answered something that the contract does not allow, or cannot answer about some chips."""
+
+
 Parameter = dict[str, Any]
 POLYGON = 4
 """As getGeometryType says it."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 
 from . import device, limits, shims
+from .contract import ContractError
 from .loader import create_function
 from .native import families
 from .plain import plain
@@ -31,10 +32,6 @@ Prepared = Union["list[Block]", Exception]
 
 LONGEST_PROBLEM = 1000
 """Characters of a message about an answer."""
-
-
-class ContractError(Exception):
-    """The raster function answered something that the contract does not allow."""
 
 
 class FunctionHost:

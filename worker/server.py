@@ -23,6 +23,13 @@ from .host import FunctionHost
 from .protocol import Message, check_size, receive, send
 
 Answer = tuple[Message, bytes]
+NO_MEMORY = (
+    "out of memory", "can't allocate memory",
+    "not enough memory",  # torch on Windows
+    "could not create a primitive", "could not create a memory object",  # oneDNN
+    "cublas_status_alloc_failed", "cudnn_status_alloc_failed",
+)  # fmt: skip
+"""What libraries say of too little memory, in lower case."""
 
 
 def serve() -> int:
@@ -119,10 +126,5 @@ def _is_about_network(error: BaseException) -> bool:
 def _is_out_of_memory(error: BaseException) -> bool:
     """CONTRACT 3.6: functions raise their own RuntimeError whose text holds "out of memory"."""
     text = str(error).lower()
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "out of memory" in text
-        or "can't allocate memory" in text
-        or "not enough memory" in text  # torch on Windows
-    )
+    is_known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return is_known or any(words in text for words in NO_MEMORY)

@@ -198,7 +198,9 @@ def _work(plan: InferencePlan, opened: Opened, feedback: Feedback) -> Work:
     def open_reader(pause: Pause) -> BlockReader:
         return ChipReader(ItemReader(feeds, opened.slots, pause), chips, opened.slots, chip_bytes)
 
-    decoder = LabelDecoder({field.name.casefold(): field for field in answers.fields}, plan.package.definition.classes)
+    definition = plan.package.definition
+    declared = {field.name.casefold(): field for field in answers.fields}
+    decoder = LabelDecoder(declared, definition.classes, has_text=definition.is_multi_label)
     tally = LabelTally(replace(plan, items=items), chips, decoder, crop)
     return Work(Blocks((chips.row,), configuration), configuration, feeds, tally, many * chip_bytes, open_reader)
 

@@ -18,6 +18,7 @@ from deep_learning_packages.worker import native
 from engine_runs import Recorder
 from qgis import processing
 from qgis.core import QgsApplication, QgsProcessingException, QgsProcessingFeedback, QgsSettings
+from qgis.PyQt.QtCore import QMetaType
 from rasters import write_raster
 
 torch = pytest.importorskip("torch")
@@ -116,6 +117,31 @@ def test_classifies_natively(raster, make, pixels):
     assert [row["ClassLabel"] for row in rows] == [["Tree", "Car"][number] for number in scores.argmax(1)]
     assert [float(row["Confidence"]) for row in rows] == pytest.approx(scores.max(1).tolist(), abs=1e-5)
     assert "run natively by FeatureClassifier" in log
+
+
+@pytest.mark.parametrize("threshold", ["0", "1"])
+def test_several_labels_are_text(raster, make, threshold):
+    """Also where no object comes to have two: the fields of all runs of a model are alike."""
+    package = make("FeatureClassifier", MetaDataMode="MultiLabeled_Tiles")
+    results, _ = call("classifyobjects", INPUT=raster, MODEL=package, FEATURES=layer_of([on_the_map(shapely.Point(40, 40))]),
+                      ARGUMENTS=f"threshold {threshold}", OUTPUT="memory:")  # fmt: skip
+    fields = results["OUTPUT"].fields()
+    assert fields.field("Confidence").type() == fields.field("ClassLabel").type() == QMetaType.Type.QString
+    row = next(results["OUTPUT"].getFeatures())
+    labels, confidences = str(row["ClassLabel"] or ""), str(row["Confidence"] or "")
+    assert (labels, len(confidences.split(";"))) == (("Tree;Car", 2) if threshold == "0" else ("", 1))
+
+
+def test_chips_that_are_too_small_cost_no_others(raster, make):
+    """One small feature among many keeps its place in the result, without a label."""
+    package = make("FeatureClassifier", ModelParameters={"backbone": "vgg11"}, CropSizeFixed=0)
+    trained.package(package, values := json.loads((package / "Model.emd").read_text()), trained.random_state(values))
+    shapes = [shapely.box(20, 20, 70, 70), shapely.box(40, 40, 44, 44), shapely.box(10, 30, 60, 80)]
+    results, log = call("classifyobjects", INPUT=raster, MODEL=package, FEATURES=layer_of([on_the_map(each) for each in shapes], "Polygon"),
+                        OUTPUT="memory:")  # fmt: skip
+    labels = {row["number"]: row["ClassLabel"] for row in results["OUTPUT"].getFeatures()}
+    assert [label in ("Tree", "Car") for _, label in sorted(labels.items())] == [True, False, True]
+    assert "is too small for this network, which takes 32 or more" in log
 
 
 def test_inspection_of_a_package_that_runs_natively(make, tmp_path, cache):

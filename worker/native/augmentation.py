@@ -93,21 +93,23 @@ def merged_boxes(seen: Sequence[Found], max_overlap: float, by_class: bool) -> F
 def merged_masks(seen: Sequence[Found], policy: str) -> Found:
     """Objects of all views: those of one class whose boxes overlap by more than half are one, merged by the policy.
 
-    Views that do not see an object play no part in it.
+    Views that do not see an object play no part in it. Where no masks are wanted, there are none.
     """
     boxes, scores, classes = (torch.cat([getattr(found, name) for found in seen]) for name in ("boxes", "scores", "classes"))
-    masks = torch.cat([found.masks for found in seen if found.masks is not None])
+    looked = [found.masks for found in seen if found.masks is not None]
+    masks = torch.cat(looked) if looked else None
     left = scores.sort(descending=True, stable=True).indices
     merge, parts = POLICIES[policy], []
     while len(left):
         same = (overlap(boxes[left[:1]], boxes[left])[0] > SAME_OBJECT) & (classes[left] == classes[left[0]])
         same[0] = True
         own = left[same]
-        parts.append((boxes[own].mean(0), merge(scores[own]), classes[own[0]], merge(masks[own])))
+        merged = () if masks is None else (merge(masks[own]),)
+        parts.append((boxes[own].mean(0), merge(scores[own]), classes[own[0]], *merged))
         left = left[~same]
     if not parts:
         return Found(boxes, scores, classes, masks)
-    return Found(*(torch.stack([part[place] for part in parts]) for place in range(4)))
+    return Found(*(torch.stack(values) for values in zip(*parts)))
 
 
 def rescaled(found: Found, scaled: int, side: int) -> Found:

@@ -1,11 +1,15 @@
 """What can be wrong with a package that was trained in ArcGIS."""
 
+TELLING = "WeightsUnpickler error:"
+"""Begins the line of torch's advice that tells what was wrong with a file."""
+
 
 class NativeError(Exception):
     """A package cannot run natively; the message says why and what to do."""
 
 
 def first_line(error: Exception) -> str:
-    """What another library's error says, without the many lines of advice that may follow."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    """What another library's error says, without the many lines of advice around it."""
+    lines = str(error).strip().splitlines() or [""]
+    told = next((line for line in map(str.strip, lines) if line.startswith(TELLING)), lines[0]).removeprefix(TELLING).strip()
+    return f"{type(error).__name__}: {told[:300]}" if told else type(error).__name__

@@ -64,6 +64,8 @@ def trained(definition: Mapping[str, Any], brings_child: bool) -> Trained | None
         return Trained(family, _obstacle(definition, family))
     if is_framework and is_stock:
         name = _shown(_text(definition, "ModelName") or child or "?")
+        if name in known():
+            name = _shown(f"{name} ({child or '?'})")
         return Trained(name, f"{name} is not among the networks that the plugin has rebuilt ({', '.join(sorted(known()))})")
     return None
 

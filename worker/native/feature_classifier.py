@@ -10,13 +10,14 @@ from torch import nn
 from torch.nn import functional
 
 from .model import Model
+from .network import widened
 from .normalization import normalization
 from .resnets import RESNETS
 from .trunks import trunk
 from .weights import State, load, shape_of
 
 STRIDE = 32
-"""Of trunks in the end; those that are no ResNets pool away what is smaller."""
+"""Of trunks in the end; those that pool between their stages leave nothing of what is smaller."""
 
 
 class FeatureClassifier(nn.Module):
@@ -33,7 +34,7 @@ class FeatureClassifier(nn.Module):
     def __init__(self, model: Model, state: State) -> None:
         super().__init__()
         self.is_multi_label = str(model.values.get("MetaDataMode", "")).lower() == "multilabeled_tiles"
-        self.least_side = 1 if model.backbone in RESNETS else STRIDE
+        self.least_side = 1 if model.backbone in (*RESNETS, "mobilenet_v2") else STRIDE
         self.normalization = normalization(model)
         pooled = shape_of(state, "1.2.weight", 1, model.weights)[0]
         hidden = shape_of(state, "1.4.weight", 2, model.weights)[0]
@@ -57,7 +58,7 @@ class FeatureClassifier(nn.Module):
 
     def scores(self, chips: torch.Tensor) -> torch.Tensor:
         """Chips of raw values to (n, classes), 0 to 1; their sum is 1 unless a chip may have several labels."""
-        logits = self(self.normalization(chips)).float()
+        logits = widened(self(self.normalization(chips)))
         return logits.sigmoid() if self.is_multi_label else logits.softmax(1)
 
 

@@ -10,6 +10,9 @@ class MaskRCNN(RegionDetector):
 
     ARCHITECTURE, KEYWORDS = "MaskRCNN", "MaskRCNNkwargs"
     THRESHOLD, BATCH = 0.9, 4
+    finds_masks = True
+    """Whether masks are wanted; boxes alone take less time and memory."""
 
     def _prepare(self, threshold: float, max_overlap: float) -> None:  # noqa: ARG002
         self.network.roi_heads.score_thresh = threshold
+        self.network.roi_heads.has_mask = lambda: self.finds_masks

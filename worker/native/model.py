@@ -33,8 +33,9 @@ class Model:
 
     @classmethod
     def read(cls, path: str) -> Model:
-        """Read a definition, which the engine has checked to be a JSON object."""
-        return cls(os.path.abspath(path), read_definition(path))
+        """Read a definition, which the engine has checked to be a JSON object; what is null is absent."""
+        values = {key: value for key, value in read_definition(path).items() if value is not None}
+        return cls(os.path.abspath(path), values)
 
     @cached_property
     def tile(self) -> int:
@@ -100,7 +101,7 @@ class Model:
         name = self.parameter("backbone") or self.values.get("backbone") or "resnet34"
         if not isinstance(name, str):
             raise self.error("backbone", "a name")
-        return name.strip()
+        return name.strip().lower()
 
     @property
     def weights(self) -> str:

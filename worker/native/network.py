@@ -9,7 +9,19 @@ import torch
 from torch import nn
 
 from .boxes import suppressed
+from .errors import NativeError
 from .model import Model
+
+
+def widened(values: torch.Tensor) -> torch.Tensor:
+    """What a network answers, as float32 whatever it computed in: boxes need more digits than half precision has.
+
+    Raises:
+        NativeError: float16 could not hold the numbers.
+    """
+    if values.dtype == torch.float16 and not bool(values.isfinite().all()):
+        raise NativeError("precision is float16, which cannot hold this network's numbers. Choose float32 or bfloat16.")
+    return values.float()
 
 
 @dataclass(frozen=True)

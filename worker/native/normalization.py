@@ -56,7 +56,9 @@ def normalization(model: Model, with_imagenet: bool = True) -> Normalization:
 
 def _listed(model: Model, statistics: object, key: str) -> list[float]:
     """One value a band of the network, out of a list that has one for each band of the training images."""
-    values = model.numbers("NormalizationStats", statistics.get(key) if isinstance(statistics, dict) else None)
+    values = statistics.get(key) if isinstance(statistics, dict) else None
+    if not isinstance(values, list):
+        raise model.error("NormalizationStats", f"statistics with a list {key}")
     named = model.values.get("Bands") or model.parameter("band_names")
     names = [_plain(each) for each in named] if isinstance(named, list) else []
     if not names and len(values) == len(model.bands):
@@ -67,7 +69,7 @@ def _listed(model: Model, statistics: object, key: str) -> list[float]:
         if not 0 <= index < len(values):
             raise model.error("NormalizationStats", f"statistics that have band {band}, as ExtractBands names it")
         chosen.append(values[index])
-    return chosen
+    return model.numbers("NormalizationStats", chosen)
 
 
 def _plain(name: object) -> str:

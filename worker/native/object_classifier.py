@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..contract import CLASSIFIED, Parameter, blacken, feature_set, input_parameters, parameter
+from ..contract import CLASSIFIED, ContractError, Parameter, blacken, feature_set, input_parameters, parameter
 from .augmentation import View
-from .errors import NativeError
 from .feature_classifier import FeatureClassifier
 from .function import NativeFunction, augmentation_parameter, own_parameters
 
@@ -55,9 +54,9 @@ class ObjectClassifier(NativeFunction[FeatureClassifier]):
         with self._computing():
             chips = self._chips(np.stack(pixels))
             if min(chips.shape[-2:]) < self.network.least_side:
-                raise NativeError(
-                    f"A chip of {chips.shape[-1]} × {chips.shape[-2]} pixels is too small for this network, which takes "
-                    f"{self.network.least_side} or more. Choose a smaller cell size, or leave out features that are so small."
+                raise ContractError(  # costs these chips their labels, and no others
+                    f"a chip of {chips.shape[-1]} × {chips.shape[-2]} pixels is too small for this network, which takes "
+                    f"{self.network.least_side} or more; a smaller cell size makes it larger"
                 )
             scores = torch.stack([self.network.scores(view.of(chips).clone()) for view in self.looks]).mean(0)
         height, width = pixels[0].shape[1] - 1, pixels[0].shape[2] - 1

@@ -14,13 +14,15 @@ from torch import nn
 
 from .errors import NativeError
 from .model import Model
-from .network import Detector, Found
+from .network import Detector, Found, widened
 from .normalization import normalization
 from .trunks import trunk
 from .weights import State, load, shape_of
 
 LEAST_SIDE, GREATEST_SIDE = 1.5, 2.0
 """Images are enlarged to so many times the tile, not rounded."""
+MOST = 1_000_000
+"""No setting is larger."""
 ANCHOR_SIDE, ANCHOR_RATIOS = 32, (0.5, 1.0, 2.0)
 """Of trunks without a feature pyramid."""
 _OLDER_NAMES = (
@@ -53,6 +55,8 @@ class RegionDetector(Detector):
                 f"{model.path}: torchvision does not take the settings of {self.KEYWORDS} ({error}). Take out the one that it "
                 "names; it may belong to another version."
             ) from error
+        for part in _parts(self.network):
+            part.register_forward_hook(_widened)
         self.normalization = normalization(model)
         load(self.network, state, model.weights)
 
@@ -75,6 +79,21 @@ class RegionDetector(Detector):
 
     def _prepare(self, threshold: float, max_overlap: float) -> None:
         raise NotImplementedError
+
+
+def _parts(network: Any) -> list[nn.Module]:  # noqa: ANN401 - a module of torchvision
+    """Those whose answers become boxes, scores and masks."""
+    heads = network.roi_heads
+    return [network.backbone, network.rpn.head, heads.box_predictor, *([heads.mask_predictor] if heads.has_mask() else [])]
+
+
+def _widened(_: nn.Module, __: object, answer: Any) -> Any:  # noqa: ANN401 - tensors, or lists or a mapping of them
+    """Torchvision makes anchors and boxes in the type of what it is given, and bfloat16 has whole pixels only."""
+    if isinstance(answer, torch.Tensor):
+        return widened(answer)
+    if isinstance(answer, Mapping):
+        return {name: widened(level) for name, level in answer.items()}
+    return type(answer)(_widened(_, __, each) for each in answer)
 
 
 def _below(model: Model, state: State, detection: Any) -> tuple[nn.Module, dict[str, Any]]:  # noqa: ANN401 - a module
@@ -128,9 +147,12 @@ def _pyramid(name: str, bands: int) -> nn.Module:
 def _settings(keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Those for torchvision's model; others are about training."""
     return {
-        name: value
+        name: int(value) if value == int(value) else value
         for name, value in keywords.items()
-        if name.startswith(("rpn_", "box_")) and isinstance(value, (int, float)) and not isinstance(value, bool)
+        if name.startswith(("rpn_", "box_"))
+        and isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and abs(value) < MOST
     }
 
 

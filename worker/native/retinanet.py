@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from .errors import NativeError
 from .model import Model
-from .network import Candidates, Detector, Found
+from .network import Candidates, Detector, Found, widened
 from .normalization import normalization
 from .resnets import RESNETS, resnet, stages_of
 from .weights import State, load, shape_of
@@ -73,11 +73,11 @@ class RetinaNet(Detector):
     def detect(self, chips: torch.Tensor, threshold: float, max_overlap: float) -> list[Found]:
         """The best class of each anchor, then one suppression for all classes together."""
         logits, offsets = self(self.normalization(chips))
-        scores, classes = logits.float().sigmoid().max(2)
+        scores, classes = widened(logits).sigmoid().max(2)
         side = chips.shape[-1]
         if side not in self._anchors:
             self._anchors[side] = self.anchors(side).to(offsets.device)
-        boxes = _decoded(offsets.float(), self._anchors[side]).clamp_(0, side)
+        boxes = _decoded(widened(offsets), self._anchors[side]).clamp_(0, side)
         passes = (scores > threshold) & ((boxes[..., 2:] - boxes[..., :2]).prod(-1) > 0)
         candidates = Candidates.of(boxes, scores[:, None], passes[:, None], passes.shape[1], classes[:, None])
         return candidates.found(candidates.suppressed(lambda ratios: ratios > max_overlap))

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from .model import Model
-from .network import Candidates, Detector, Found
+from .network import Candidates, Detector, Found, widened
 from .normalization import normalization
 from .resnets import RESNETS
 from .single_shot_grids import Step, grids_of, steps_of, version_of
@@ -66,8 +66,8 @@ class SingleShotDetector(Detector):
     def detect(self, chips: torch.Tensor, threshold: float, max_overlap: float) -> list[Found]:
         """Suppression class by class among the best."""
         logits, offsets = self(self.normalization(chips))
-        boxes = self._decoded(offsets.float()) * chips.shape[-1]
-        scores = logits.float().sigmoid()[..., 1:].transpose(1, 2)  # chip, class, anchor; 0 is the background
+        boxes = self._decoded(widened(offsets)) * chips.shape[-1]
+        scores = widened(logits).sigmoid()[..., 1:].transpose(1, 2)  # chip, class, anchor; 0 is the background
         classes = torch.arange(scores.shape[1], device=scores.device)[:, None]
         candidates = Candidates.of(boxes, scores, scores > threshold, BEST, classes)
         kept = candidates.suppressed(lambda ratios: ratios > max_overlap)
@@ -146,5 +146,5 @@ def _trunk_of(model: Model, state: State) -> tuple[nn.Sequential, int]:
     if model.backbone in RESNETS and not any(name.startswith(f"0.{LAST_STAGE}.") for name in state):
         below = below[:LAST_STAGE]
     with torch.no_grad():
-        features = copy.deepcopy(below).to("meta")(torch.zeros(1, len(model.bands), model.side, model.side, device="meta"))
+        features = copy.deepcopy(below).eval().to("meta")(torch.zeros(1, len(model.bands), model.side, model.side, device="meta"))
     return below, int(features.shape[-1])

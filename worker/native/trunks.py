@@ -139,12 +139,15 @@ def _of_timm(name: str, bands: int, is_named: bool) -> nn.Sequential:
         is_named: Whether the definition says that it is timm's.
     """
     known = ", ".join((*RESNETS, *_VGGS, *(f"{each}_bn" for each in _VGGS), *_DENSENETS, "mobilenet_v2"))
+    missing = None
     try:
         import timm
     except ModuleNotFoundError as error:
+        missing = error
+    if missing is not None:
         raise NativeError(
             f"The model's trunk is {name}. The plugin itself knows {known}; the library timm, which may know it, is missing."
-        ) from (error if is_named else None)  # by the cause, the host tells how to install it
+        ) from (missing if is_named else None)  # by the cause, the host tells how to install it
     if not timm.is_model(name):
         raise NativeError(f"The model's trunk is {name}, which neither the plugin ({known}) nor timm {timm.__version__} knows.")
     children = list(timm.create_model(name, pretrained=False, in_chans=bands).children())

@@ -5,6 +5,7 @@ The file is a state dict of torch, or fastai 1's {'model': …, 'opt': …} (ARC
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pickle  # nosec B403 - nothing but the class of its errors
 import re
@@ -22,6 +23,9 @@ PREFIX = "module."
 MOST_VALUES = 4_000_000_000
 """Of all tensors together: a network larger than this is none of those that are known here."""
 SHOWN = 5
+KINDS = ("Float64", "Float32", "Int64", "Int32", "Bool")
+STANDS_IN = (2, 6)
+"""The first torch that lets one thing stand for another while it reads."""
 SAFE_TORCH = (2, 10)
 """Before it, files could run code or spoil memory although weights_only was asked for (CVE-2025-32434, CVE-2026-24747)."""
 
@@ -44,7 +48,8 @@ def read_weights(path: str, is_contained: bool = True) -> State:
             "on it with TRUST switched on."
         )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with _optimizers_numbers():
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError, AttributeError, TypeError, IndexError,
             AssertionError, OverflowError, RecursionError, ImportError) as error:  # fmt: skip
         raise NativeError(
@@ -52,6 +57,26 @@ def read_weights(path: str, is_contained: bool = True) -> State:
             "could run code, so it is not opened; a damaged one has to be fetched again."
         ) from error
     return _tensors(content, path)
+
+
+class _Ignored:
+    """Stands for what numpy would make of an optimizer's numbers, which nobody needs here: no code of numpy runs."""
+
+    def __init__(self, *_: object) -> None:
+        """Take anything."""
+
+    def __setstate__(self, state: object) -> None:
+        """Take no state."""
+
+
+def _optimizers_numbers() -> contextlib.AbstractContextManager[object]:
+    """Let a file hold numbers of numpy, as fastai 1 leaves them in the state of an optimizer; torch 2.6 and newer can."""
+    if _version() < STANDS_IN:
+        return contextlib.nullcontext()
+    modules = ("numpy.core.multiarray", "numpy._core.multiarray")
+    names = [*(f"{module}.scalar" for module in modules), "numpy.dtype", *(f"numpy.dtypes.{kind}DType" for kind in KINDS)]
+    allowed: contextlib.AbstractContextManager[object] = torch.serialization.safe_globals([(_Ignored, name) for name in names])
+    return allowed
 
 
 def load(network: nn.Module, state: State, path: str) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from .model import Model
-from .network import Candidates, Detector, Found
+from .network import Candidates, Detector, Found, widened
 from .normalization import normalization
 from .weights import State, load
 
@@ -82,9 +82,9 @@ class YOLOv3(Detector):
 
     def _decoded(self, answer: torch.Tensor, stride: int, anchors: tuple[int, ...]) -> torch.Tensor:
         count, _, rows, columns = answer.shape
-        values = answer.float().view(count, len(anchors), -1, rows, columns).permute(0, 1, 3, 4, 2)
-        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-        cells = torch.stack([x, y], -1).to(answer.device)
+        values = widened(answer).view(count, len(anchors), -1, rows, columns).permute(0, 1, 3, 4, 2)
+        y, x = (torch.arange(each, device=answer.device) for each in (rows, columns))
+        cells = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
         sizes = self._anchors[list(anchors)][:, None, None]
         places = (values[..., :2].sigmoid() + cells) * stride
         result = torch.cat([places, values[..., 2:4].exp() * sizes, values[..., 4:].sigmoid()], -1)

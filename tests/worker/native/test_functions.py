@@ -12,6 +12,7 @@ import trained
 torch = pytest.importorskip("torch")
 
 from deep_learning_packages.worker import native  # noqa: E402
+from deep_learning_packages.worker.contract import ContractError  # noqa: E402
 from deep_learning_packages.worker.native.network import Found  # noqa: E402
 
 
@@ -170,6 +171,25 @@ def test_other_precisions_change_little(tmp_path, precision):
     assert two == pytest.approx(one, abs=0.02)
 
 
+@pytest.mark.parametrize("family", ["FeatureClassifier", "RetinaNet", "SingleShotDetector", "YOLOv3"])
+def test_numbers_that_half_precision_cannot_hold(tmp_path, family):
+    """They would be labels and boxes by chance."""
+    statistics = {
+        "band_min_values": [0] * 3,
+        "band_max_values": [1] * 3,
+        "scaled_mean_values": [0] * 3,
+        "scaled_std_values": [1e-3] * 3,
+    }
+    arguments = {"precision": "float16", "batch_size": "1", "padding": "0"}
+    function, _ = made(tmp_path, family, {"NormalizationStats": statistics}, **arguments)
+    pixels = np.full((3, 64, 64), 60000, np.uint16)
+    given = {"raster_pixels": pixels, "raster_mask": np.ones_like(pixels)}
+    if family == "FeatureClassifier":
+        given = {f"rasters_{name.partition('_')[2]}": (array,) for name, array in given.items()}
+    with pytest.raises(native.errors.NativeError, match="precision is float16, which cannot hold this network's numbers"):
+        function.vectorize(**given)
+
+
 def has_setuptools():
     """Debian splits it: the name alone may be there."""
     try:
@@ -201,13 +221,14 @@ def test_pixels_that_are_no_numbers_spoil_nothing(tmp_path):
 
 
 def test_chips_that_are_too_small(tmp_path):
-    """VGG pools until nothing is left of a chip of a few pixels; ResNets do not."""
+    """VGG pools until nothing is left of a chip of a few pixels, which costs them their labels; others do not."""
     small = chips(2, side=5)
     function, _ = made(tmp_path / "a", "FeatureClassifier", {"ModelParameters": {"backbone": "vgg11"}})
-    with pytest.raises(native.errors.NativeError, match="5 × 5 pixels is too small.*32 or more"):
+    with pytest.raises(ContractError, match="5 × 5 pixels is too small.*32 or more"):
         classified(function, small)
-    function, _ = made(tmp_path / "b", "FeatureClassifier")
-    assert len(classified(function, small)) == 2
+    for backbone in ("resnet18", "mobilenet_v2"):
+        function, _ = made(tmp_path / backbone, "FeatureClassifier", {"ModelParameters": {"backbone": backbone}})
+        assert len(classified(function, small)) == 2
 
 
 def test_empty_values_are_as_if_they_were_not_there(tmp_path):
@@ -230,6 +251,22 @@ def test_empty_values_are_as_if_they_were_not_there(tmp_path):
 def test_sizes_that_cannot_be(tmp_path, arguments, message):
     with pytest.raises(native.errors.NativeError, match=message):
         made(tmp_path, "YOLOv3", {"SupportsVariableTileSize": True}, **arguments)
+
+
+def test_sizes_that_are_not_offered_are_not_taken(tmp_path):
+    """A recipe of another model may name them; the log tells that nobody declared the argument."""
+    _, plain = made(tmp_path / "a", "RetinaNet", batch_size="4")
+    _, told = made(tmp_path / "b", "RetinaNet", batch_size="4", tile_size="128")
+    assert told == plain
+
+
+def test_scales_of_the_definition(tmp_path):
+    """As text or as a list; a network that has one size leaves them."""
+    for place, (family, scales, expected) in enumerate(
+        [("RetinaNet", [1, 1.5], "1,1.5"), ("RetinaNet", "0.75,1", "0.75,1"), ("SingleShotDetector", "1,1.5", "1")]
+    ):
+        function, _ = made(tmp_path / str(place), family, {"tta_scales": scales}, test_time_augmentation="True")
+        assert {each["name"]: each["value"] for each in function.getParameterInfo()}["tta_scales"] == expected
 
 
 @pytest.mark.parametrize("scales", ["0", "x", "1,9", ""])
@@ -264,6 +301,7 @@ class Masks(torch.nn.Module):
     which needs torchvision; the rules around it are what is tested."""
 
     THRESHOLD, BATCH, BY_CLASS, SIDE_STEP = 0.9, 4, True, 1
+    finds_masks = True
 
     @classmethod
     def of(cls, model, state):
@@ -274,7 +312,9 @@ class Masks(torch.nn.Module):
         masks[0, 20:40, 20:44], masks[0, 28:32, 28:32], masks[0, 44:48, 20:24] = 0.8, 0.1, 0.7
         masks[1, 1:9, 20:30] = 0.9
         boxes = torch.tensor([[20.0, 20, 40, 44], [1.0, 20, 9, 30]])
-        return [Found(boxes, torch.tensor([0.95, 0.91]), torch.tensor([1, 0]), masks) for _ in chips]
+        return [
+            Found(boxes, torch.tensor([0.95, 0.91]), torch.tensor([1, 0]), masks if self.finds_masks else None) for _ in chips
+        ]
 
 
 def instances(folder, **arguments):
@@ -319,6 +359,13 @@ def test_instances_as_boxes(tmp_path):
     assert len(found) == 4
     assert found[0]["geometry"]["rings"] == [[[4, 4], [28, 4], [28, 24], [4, 24]]]
     assert found[3]["geometry"]["rings"] == [[[36, 36], [60, 36], [60, 56], [36, 56]]]
+
+
+def test_boxes_of_several_views(tmp_path):
+    """There are no masks to merge then."""
+    _, found = instances(tmp_path, batch_size="1", test_time_augmentation="True", padding="0", return_bboxes="True")
+    rings = [json.dumps(each["geometry"]["rings"]) for each in found]
+    assert len(set(rings)) == len(rings) > 2
 
 
 def test_instances_of_several_views(tmp_path):

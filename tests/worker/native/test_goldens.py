@@ -207,3 +207,28 @@ def has_twin(lost, found):
         if overlaps and name == lost[1] and abs(score - lost[2]) < 0.01:
             return True
     return False
+
+
+@pytest.mark.parametrize("name", [golden("maskrcnn_resnet50")])
+def test_boxes_alone_are_those_of_the_masks(name):
+    """Without the masks' part of the network."""
+    network = function(name, return_bboxes="True")[0].network
+    boxes = network.detect(chip(name), 0.05, 1.0)[0]
+    network.finds_masks = True
+    whole = network.detect(chip(name), 0.05, 1.0)[0]
+    assert boxes.masks is None
+    assert len(whole.masks) == len(boxes.scores) > 10
+    assert torch.equal(boxes.boxes, whole.boxes)
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", [golden(name) for name in BOXES])
+@torch.inference_mode()
+def test_less_precise_networks_find_boxes_in_their_places(name, precision):
+    """Confidences may differ; boxes must not come to lie on whole pixels, where half precision would put them."""
+    network, wanted = function(name)[0].network, golden_json("child", name)
+    exact = network.detect(chip(name), wanted["thr"], wanted["nms"])[0].boxes
+    with torch.autocast("cpu", precision):
+        found = network.detect(chip(name), wanted["thr"], wanted["nms"])[0].boxes
+    shifts = (exact[:, None] - found).abs().amax(2).amin(1)
+    assert float(shifts.median()) < 0.05

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 import trained
 from deep_learning_packages.inference.arcgis_trained import NATIVE, PACKAGE, chosen
-from deep_learning_packages.inference.errors import FunctionError, InferenceError, PackageError
+from deep_learning_packages.inference.errors import FunctionError, InferenceError, OutOfMemoryError, PackageError
 from deep_learning_packages.inference.grid import Window
 from deep_learning_packages.inference.interpreter import find_interpreter
 from deep_learning_packages.inference.package import open_package
@@ -27,6 +30,7 @@ torch = pytest.importorskip("torch")
 
 from deep_learning_packages.worker import native  # noqa: E402
 from deep_learning_packages.worker.host import FunctionHost  # noqa: E402
+from deep_learning_packages.worker.native.errors import NativeError  # noqa: E402
 from deep_learning_packages.worker.native.families import known  # noqa: E402
 from deep_learning_packages.worker.native.model import Model  # noqa: E402
 from deep_learning_packages.worker.native.normalization import normalization  # noqa: E402
@@ -133,6 +137,7 @@ def test_results_of_both_ways_are_kept_apart(tmp_path):
         ({"ModelName": "MMDetection", "ModelConfiguration": "_model_extension_inferencing"}, "MMDetection is not among the networks"),
         ({"ModelName": "DETReg", "ModelConfiguration": "_model_extension_inferencing"}, "trained in ArcGIS as DETReg.*ARCGIS_TRAINED=PACKAGE"),
         ({"ModelConfiguration": "_maskrcnn_inferencing", "ModelParameters": {"pointrend": True}}, "PointRend"),
+        ({"ModelConfiguration": "_something_new"}, r"RetinaNet \(_something_new\) is not among"),
         ({"ModelConfiguration": "_something_new", "ModelName": None}, "_something_new is not among"),
         ({"Preprocessing": "SentinelService"}, "SentinelService prepares them"),
         ({"ExtractBands": [0, 1, 2, 3]}, r"takes 4 band\(s\) but has no NormalizationStats"),
@@ -152,7 +157,7 @@ def test_networks_that_are_not_known_are_named(tmp_path, changes, message):
     [
         ({"ImageHeight": "64"}, "ImageHeight must be a number of pixels"),
         ({"ImageHeight": None}, "ImageHeight must be .* it is missing"),
-        ({"NormalizationStats": {"band_min_values": [0, 0, 0]}}, "NormalizationStats must be a list of some numbers"),
+        ({"NormalizationStats": {"band_min_values": [0, 0, 0]}}, "NormalizationStats must be statistics with a list band_max_values"),
         ({"NormalizationStats": {"band_min_values": [0]}}, "NormalizationStats must be statistics that have band 1"),
         ({"NormalizationStats": {key: [0, 0, 0] for key in ("band_min_values", "band_max_values", "scaled_mean_values", "scaled_std_values")}}, "statistics of bands that vary"),
         ({"Classes": []}, "Classes must be a list of classes"),
@@ -213,6 +218,45 @@ def test_definitions_of_other_families(tmp_path, family, changes, message):
         opened(package)
 
 
+def test_statistics_of_other_bands_do_not_matter():
+    """A constant band, such as alpha, has none: here that is no number at all."""
+    lists = {"band_min_values": [0, 0, 0, 255], "band_max_values": [255] * 4, "scaled_mean_values": [0.5] * 3 + [math.nan],
+             "scaled_std_values": [0.2] * 3 + [None]}  # fmt: skip
+    values = trained.definition("RetinaNet", NormalizationStats=lists)
+    assert normalization(Model("/x", values)).mean.flatten().tolist() == [0.5] * 3
+    with pytest.raises(NativeError, match="NormalizationStats must be a list of some numbers"):
+        normalization(Model("/x", {**values, "ExtractBands": [0, 3]}))
+
+
+def test_null_is_absent(tmp_path):
+    values = trained.definition("SingleShotDetector")
+    package = trained.package(tmp_path / "p", values, trained.random_state(values))
+    text = {**json.loads((package / "Model.emd").read_text()), "SSDVersion": None, "ExtractBands": None, "resize_to": None}
+    (package / "Model.emd").write_text(json.dumps(text))
+    assert "padding" in opened(package)
+
+
+@pytest.mark.parametrize("side", [32, 64])
+def test_single_shot_detectors_of_few_pixels(tmp_path, side):
+    """Whose features are one cell, of which there is no variance."""
+    values = trained.definition("SingleShotDetector", ImageHeight=side, Grids=[1])
+    assert "padding" in opened(trained.package(tmp_path / "p", values, trained.random_state(values)))
+
+
+def test_misspelt_trunks_need_no_library(tmp_path):
+    """Only those that the definition says to be timm's do."""
+    if importlib.util.find_spec("timm"):
+        pytest.skip("timm is there")
+    values = trained.definition("RetinaNet")
+    state = trained.random_state(values)
+    for backbone, message in (("resnet_34", "trunk is resnet_34"), ("timm:convnext_tiny", "pip install timm")):
+        changed = trained.definition("FeatureClassifier", ModelParameters={"backbone": backbone})
+        state = {"1.2.weight": torch.ones(8), "1.4.weight": torch.ones(4, 8)}
+        with pytest.raises(FunctionError, match=message) as caught:
+            opened(trained.package(tmp_path / backbone[:6], changed, state))
+        assert ("pip install" in str(caught.value)) == backbone.startswith("timm")
+
+
 def test_bands_by_name_have_their_own_statistics(tmp_path):
     """By the names of the training bands, or in order where there are as many as bands."""
     lists = {
@@ -262,20 +306,30 @@ def test_machines_that_cannot_translate_a_network(tmp_path, monkeypatch):
         detected(package, raster, "compile True", sandbox=Sandbox(None, "switched off"))
 
 
-def test_failures_of_a_network_are_not_the_package_s(tmp_path):
+@pytest.mark.parametrize(
+    ("step", "error", "message", "is_memory"),
+    [
+        ("vectorize()", RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+         r"vectorize\(\) of the plugin's network RetinaNet failed: RuntimeError: cuDNN error", False),
+        ("vectorize()", RuntimeError("could not create a primitive"), r"RetinaNet failed: .*primitive", True),
+        ("vectorize()", RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "RetinaNet failed: .*CUBLAS", True),
+        ("device", RuntimeError("CUDA error: system not yet initialized"), "^The processor could not be made ready: .*CUDA", False),
+        ("initialize()", ModuleNotFoundError("No module named 'cv2'", name="cv2"),
+         "needs the Python library cv2, .*-m pip install opencv-python-headless - or", False),
+    ],
+)  # fmt: skip
+def test_failures_of_a_network_are_not_the_package_s(step, error, message, is_memory):
     """What torch reports from within our own network is told as such, from the worker's answer to the message."""
     host = FunctionHost()
-    host.network, host.step = "RetinaNet", "vectorize()"
+    host.network, host.step = "RetinaNet", step
 
     def fails(request):
-        raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
+        raise error
 
     answer, _ = _answer(host, fails, {"command": "vectorize"})
-    error = reported(answer["error"], Sandbox(None, "switched off"), find_interpreter())
-    assert (
-        str(error)
-        == "vectorize() of the plugin's network RetinaNet failed: RuntimeError: cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"
-    )
+    told = reported(answer["error"], Sandbox(None, "switched off"), find_interpreter())
+    assert re.search(message, str(told))
+    assert isinstance(told, OutOfMemoryError) == is_memory
 
 
 STOCK = ["padding", "threshold", "nms_overlap", "batch_size", "exclude_pad_detections", "test_time_augmentation", "tta_scales"]
@@ -287,7 +341,7 @@ OWN = ["precision", "compile"]
     [
         ("RetinaNet", {}, STOCK, {"padding": "16", "threshold": "0.5", "nms_overlap": "0.1", "batch_size": "64", "exclude_pad_detections": "True"}),
         ("RetinaNet", {"SupportsVariableTileSize": True}, [*STOCK, "tile_size"], {"tile_size": "64"}),
-        ("SingleShotDetector", {"tta_scales": "0.9,1"}, STOCK, {"test_time_augmentation": "False", "tta_scales": "0.9,1"}),
+        ("RetinaNet", {"tta_scales": "0.9,1"}, STOCK, {"test_time_augmentation": "False", "tta_scales": "0.9,1"}),
         ("YOLOv3", {"test_time_augmentation": "true"}, STOCK, {"threshold": "0.1", "batch_size": "4", "test_time_augmentation": "True"}),
         ("FeatureClassifier", {}, ["batch_size", "test_time_augmentation"], {"batch_size": "4"}),
         ("FeatureClassifier", {"BatchSize": 8}, ["test_time_augmentation"], {}),

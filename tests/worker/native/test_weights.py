@@ -9,6 +9,7 @@ import random
 import zipfile
 from collections import OrderedDict
 
+import numpy as np
 import pytest
 import trained
 
@@ -44,6 +45,33 @@ def test_both_layouts(tmp_path, state):
     plain = loaded(tmp_path, OrderedDict(state)).network.network.state_dict()
     both = loaded(tmp_path, {"model": OrderedDict(state), "opt": optimizer.state_dict()}).network.network.state_dict()
     assert all(torch.equal(plain[name], state[name]) and torch.equal(both[name], state[name]) for name in state)
+
+
+@pytest.mark.skipif(weights._version() < weights.STANDS_IN, reason="this torch lets nothing stand for numpy's numbers")
+def test_numbers_of_an_optimizer(tmp_path, state):
+    """fastai 1 leaves numbers of numpy in it, as its learning rates come of a cosine."""
+    numbers = [np.float64(1e-3), np.float32(2), np.int64(7), np.bool_(True)]
+    opt = {"state": {0: {"step": np.int64(3)}}, "param_groups": [{"lr": number} for number in numbers]}
+    found = loaded(tmp_path, {"model": OrderedDict(state), "opt": opt}).network.network.state_dict()
+    assert all(torch.equal(found[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("content", [np.zeros(3), np.array([Ellipsis], object), np.dtype("f8")])
+def test_what_numpy_writes_is_no_weight(tmp_path, state, content):
+    """Arrays and types would be made by numpy's own code."""
+    for number, whole in enumerate(({**state, "more": content}, content)):
+        torch.save(whole, tmp_path / f"{number}.pth")
+        with pytest.raises(NativeError, match="cannot be read as plain tensors|no state dict"):
+            weights.read_weights(str(tmp_path / f"{number}.pth"))
+
+
+def test_messages_tell_what_was_wrong(tmp_path):
+    """And nothing of torch's advice to open the file nevertheless."""
+    torch.save({"model": pickle.PickleBuffer}, tmp_path / "m.pth")
+    with pytest.raises(NativeError, match="UnpicklingError: Unsupported .*PickleBuffer") as caught:
+        weights.read_weights(str(tmp_path / "m.pth"))
+    assert "can still be loaded" not in str(caught.value)
+    assert str(caught.value).isprintable()
 
 
 def test_prefix_of_several_gpus(tmp_path, state):
