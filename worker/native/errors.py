@@ -10,6 +10,7 @@ class NativeError(Exception):
 
 def first_line(error: Exception) -> str:
     """What another library's error says, without the many lines of advice around it."""
-    lines = str(error).strip().splitlines() or [""]
-    told = next((line for line in map(str.strip, lines) if line.startswith(TELLING)), lines[0]).removeprefix(TELLING).strip()
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [""]
+    first = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    told = next((line for line in lines if line.startswith(TELLING)), first).removeprefix(TELLING).strip()
     return f"{type(error).__name__}: {told[:300]}" if told else type(error).__name__
