@@ -24,6 +24,7 @@ MOST_VALUES = 4_000_000_000
 """Of all tensors together: a network larger than this is none of those that are known here."""
 SHOWN = 5
 KINDS = ("Float64", "Float32", "Int64", "Int32", "Bool")
+"""Types of numpy that an optimizer's numbers have."""
 STANDS_IN = (2, 6)
 """The first torch that lets one thing stand for another while it reads."""
 SAFE_TORCH = (2, 10)
