@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from ..worker.native.families import FORMAT, PREFIX
+from ..worker.native.families import FORMAT, PREFIX, network_of
 from .errors import PackageError
 from .package import Package
 from .purpose import algorithm_for
@@ -52,7 +52,7 @@ def obstacle(package: Package, way: str) -> str:
 
 def native_network(package: Package) -> str:
     """The network of the plugin that runs it, so that no code of it does; empty where its own function runs."""
-    return package.function[len(PREFIX) :] if package.function.startswith(PREFIX) else ""
+    return network_of(package.function)
 
 
 def native_identity(sha256: str) -> str:

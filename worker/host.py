@@ -61,12 +61,10 @@ class FunctionHost:
         self.step = "device"
         chosen = device.choose(request["processor"], request["gpu"])
         limits.apply(request["limits"], with_memory=chosen.index < 0)  # drivers of GPUs map far more than they use
-        if request["function"].startswith(families.PREFIX):
-            self.network = request["function"][len(families.PREFIX) :]
-        else:
+        self.step, self.network = "import", families.network_of(request["function"])
+        if not self.network:
             shims.install(chosen, request.get("framework") or "")
         imported_at = time.perf_counter()
-        self.step = "import"
         self._function = create_function(request["function"], request["definition"], request["contained"])
         self.step = "initialize()"
         self._function.initialize(**{**request["values"], "model": request["definition"], "device": chosen.index})

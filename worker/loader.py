@@ -29,8 +29,8 @@ def create_function(function: str, definition: str, is_contained: bool) -> Any: 
     Raises:
         LoadError: No class, or several, could be the raster function.
     """
-    if function.startswith(families.PREFIX):
-        return native.create(function[len(families.PREFIX) :], is_contained)
+    if network := families.network_of(function):
+        return native.create(network, is_contained)
     definition_folder = os.path.dirname(definition)
     os.chdir(definition_folder)
     if function in wrappers.BUILT_IN:

@@ -70,6 +70,11 @@ def trained(definition: Mapping[str, Any], brings_child: bool) -> Trained | None
     return None
 
 
+def network_of(function: str) -> str:
+    """The family that a host asks for by a function's name; empty where it asks for a package's own."""
+    return function[len(PREFIX) :] if function.startswith(PREFIX) else ""
+
+
 def known() -> set[str]:
     """The families that were rebuilt."""
     return {*CONFIGURATIONS.values(), *EXTENSIONS.values()}

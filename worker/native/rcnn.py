@@ -56,7 +56,7 @@ class RegionDetector(Detector):
                 "names; it may belong to another version."
             ) from error
         for part in _parts(self.network):
-            part.register_forward_hook(_widened)
+            part.register_forward_hook(lambda _, __, answer: _widened(answer))
         self.normalization = normalization(model)
         load(self.network, state, model.weights)
 
@@ -87,13 +87,13 @@ def _parts(network: Any) -> list[nn.Module]:  # noqa: ANN401 - a module of torch
     return [network.backbone, network.rpn.head, heads.box_predictor, *([heads.mask_predictor] if heads.has_mask() else [])]
 
 
-def _widened(_: nn.Module, __: object, answer: Any) -> Any:  # noqa: ANN401 - tensors, or lists or a mapping of them
+def _widened(answer: Any) -> Any:  # noqa: ANN401 - tensors, or lists or a mapping of them
     """Torchvision makes anchors and boxes in the type of what it is given, and bfloat16 has whole pixels only."""
     if isinstance(answer, torch.Tensor):
         return widened(answer)
     if isinstance(answer, Mapping):
         return {name: widened(level) for name, level in answer.items()}
-    return type(answer)(_widened(_, __, each) for each in answer)
+    return type(answer)(map(_widened, answer))
 
 
 def _below(model: Model, state: State, detection: Any) -> tuple[nn.Module, dict[str, Any]]:  # noqa: ANN401 - a module
