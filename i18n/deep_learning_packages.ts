@@ -425,6 +425,8 @@ Of points and lines, which have no area, only those at equal places are duplicat
 <translation type="unfinished"/></message>
 <message><location filename="../inference/agreement.py"/><source>Trained in ArcGIS, run natively by {network}: no code of the package runs</source>
 <translation type="unfinished"/></message>
+<message><location filename="../inference/agreement.py"/><source>The model does not know the argument(s) {unknown}; they are left out. It knows: {known}.</source>
+<translation type="unfinished"/></message>
 <message><location filename="../inference/agreement.py"/><source>The model does not know the argument(s) {unknown}; they are handed over all the same. It knows: {known}.</source>
 <translation type="unfinished"/></message>
 <message><location filename="../inference/agreement.py"/><source>CLASSES names {unknown}, which the model definition does not list. Only what the model names so is kept.</source>

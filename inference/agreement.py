@@ -40,11 +40,9 @@ def agree(
     feedback.info(tr("Device: {name}, because {reason}", name=device.name, reason=device.reason))
     values, unknown = scalars(arguments, plan.values)
     if unknown:
-        known = ", ".join(argument.name for argument in arguments) or tr("none")
-        feedback.warning(
-            tr("The model does not know the argument(s) {unknown}; they are handed over all the same. It knows: {known}.",
-               unknown=", ".join(unknown), known=known)
-        )  # fmt: skip
+        _tell_unknown(unknown, arguments, bool(network), feedback)
+    if network:  # all that it could take is declared
+        values = {name: value for name, value in values.items() if name not in unknown}
     if plan.features is None:
         _square_batch(values, feedback)
     shown = Secrets(values, plan.secrets).shown(values)
@@ -53,6 +51,17 @@ def agree(
     answers = _configured(plan, function, values)
     description.remember(plan.package.identity, description.Description(tuple(arguments), answers.fields, answers.geometry_type))
     return values, arguments, answers
+
+
+def _tell_unknown(unknown: Sequence[str], arguments: Sequence[ModelArgument], is_native: bool, feedback: Feedback) -> None:
+    names = {"unknown": ", ".join(unknown), "known": ", ".join(argument.name for argument in arguments) or tr("none")}
+    feedback.warning(
+        tr("The model does not know the argument(s) {unknown}; they are left out. It knows: {known}.", **names)
+        if is_native
+        else tr(
+            "The model does not know the argument(s) {unknown}; they are handed over all the same. It knows: {known}.", **names
+        )
+    )
 
 
 def _configured(plan: InferencePlan, function: RasterFunction, values: dict[str, str]) -> FunctionAnswers:

@@ -38,9 +38,6 @@ class InstanceDetector(ObjectDetector):
             self._size_parameter(),
         ]
 
-    def _has_sizes(self) -> bool:
-        return True
-
     def getConfiguration(self, **scalars: str) -> dict[str, Any]:
         """Take the values over."""
         self.returns_boxes, self.policy = scalars["return_bboxes"] == TRUE, scalars["merge_policy"]

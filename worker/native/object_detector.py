@@ -73,7 +73,7 @@ class ObjectDetector(NativeFunction[Detector]):
             parameter("exclude_pad_detections", "string", TRUE, "Exclude cut detections", cut, (TRUE, FALSE)),
             augmentation_parameter(self.model),
             parameter("tta_scales", "string", self._own_scales(), "Scales", scales),
-            *([self._size_parameter()] if self._has_sizes() else []),
+            *([self._size_parameter()] if self.network.SIDE_STEP and self.model.values.get("SupportsVariableTileSize") else []),
         ]
 
     def _own_scales(self) -> str:
@@ -81,16 +81,12 @@ class ObjectDetector(NativeFunction[Detector]):
         scales = self.model.values.get("tta_scales", "1") if self.network.SIDE_STEP else "1"
         return ",".join(map(str, scales)) if isinstance(scales, list) else str(scales)
 
-    def _has_sizes(self) -> bool:
-        """Whether there is an argument tile_size."""
-        return bool(self.network.SIDE_STEP and self.model.values.get("SupportsVariableTileSize"))
-
     def _size_parameter(self) -> Parameter:
         return parameter("tile_size", "GPLong", self.model.tile, "Tile size", "Side of a mini-tile in pixels.")
 
     def getConfiguration(self, **scalars: str) -> dict[str, Any]:
         """Take the values over; blocks are squares of mini-tiles."""
-        side, batch = int(scalars["tile_size"]) if self._has_sizes() else self.model.tile, int(scalars["batch_size"])
+        side, batch = int(scalars.get("tile_size", self.model.tile)), int(scalars["batch_size"])
         self._check(side, batch)
         tiles = MiniTiles.of(side, int(scalars["padding"]), batch)
         looks = self._views(scalars)

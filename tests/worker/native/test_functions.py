@@ -253,13 +253,6 @@ def test_sizes_that_cannot_be(tmp_path, arguments, message):
         made(tmp_path, "YOLOv3", {"SupportsVariableTileSize": True}, **arguments)
 
 
-def test_sizes_that_are_not_offered_are_not_taken(tmp_path):
-    """A recipe of another model may name them; the log tells that nobody declared the argument."""
-    _, plain = made(tmp_path / "a", "RetinaNet", batch_size="4")
-    _, told = made(tmp_path / "b", "RetinaNet", batch_size="4", tile_size="128")
-    assert told == plain
-
-
 def test_scales_of_the_definition(tmp_path):
     """As text or as a list; a network that has one size leaves them."""
     for place, (family, scales, expected) in enumerate(

@@ -362,6 +362,20 @@ def test_arguments_are_those_of_the_stock_wrappers(tmp_path, family, changes, na
     assert declared["precision"].choices == ("float32", "bfloat16", "float16")
 
 
+@pytest.mark.parametrize("size", ["20", "512"])
+def test_sizes_that_are_not_offered_are_not_taken(tmp_path, size):
+    """A recipe of another model may name them; the log tells that they are left out, and nothing else changes."""
+    values = trained.definition("RetinaNet")
+    package = trained.package(tmp_path / "p", values, trained.random_state(values, 3))
+    raster = write_raster(tmp_path / "r.tif", np.random.default_rng(5).integers(0, 255, (3, 64, 64)).astype(np.uint8))
+    arguments = "threshold 0.3;padding 24;batch_size 1"
+    plain, _ = detected(package, raster, arguments)
+    found, told = detected(package, raster, f"{arguments};tile_size {size}")
+    assert len(plain) > 0
+    assert [row[1:] for row in found] == [row[1:] for row in plain]
+    assert any("does not know the argument(s) tile_size; they are left out" in text for text in told.warnings)
+
+
 def test_families_and_functions_agree():
     """What the engine takes for known can be made by the worker."""
     for family in known():
